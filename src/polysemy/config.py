@@ -1,0 +1,227 @@
+"""Frozen dataclass configs: check, copy with changes, write as JSON and read back.
+
+A field that offers a choice is typed as a union of config classes (`Tokens | WholeWords | Spans`); in JSON
+every config carries its class name under "kind".  The string written under a field is its note, shown in help.
+"""
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import functools
+import inspect
+import math
+import textwrap
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Self, TypeVar
+
+from polysemy.errors import InputError
+
+MAX_INTEGER = 2**53  # beyond it JSON readers disagree
+C = TypeVar("C", bound="Config")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Base of every config: immutable, comparable, and equal after a JSON round trip.
+
+    Values are checked against the field's type when an object is made; a subclass adds rules in `check`.
+    """
+
+    def __post_init__(self) -> None:
+        for name, hint in hints_of(type(self)).items():
+            value = getattr(self, name)
+            if not _fits(hint, value):
+                raise InputError(f"{name} must be {describe(hint)}, got {value!r}")
+            if _is_float(hint) and type(value) is int:
+                object.__setattr__(self, name, float(value))
+        self.check()
+
+    def check(self) -> None:
+        """Rules between fields; raises InputError.  A subclass overrides it."""
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed; an unknown name is an error that names the nearest."""
+        self._refuse_unknown(changes)
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `from_dict` gives an equal object back."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {"kind": type(self).__name__, **{name: _encode(value) for name, value in fields.items()}}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The config that `to_dict` wrote; unknown keys, wrong types and wrong kinds are InputErrors."""
+        if not isinstance(data, Mapping):
+            raise InputError(f"{cls.__name__} must be a JSON object, got {type(data).__name__}")
+        values = {name: value for name, value in data.items() if name != "kind"}
+        kind = data.get("kind", cls.__name__)
+        if kind != cls.__name__:
+            raise InputError(f"kind must be {cls.__name__!r}, got {kind!r}")
+        cls._refuse_unknown(values)
+        hints = hints_of(cls)
+        return cls(**{name: _decode(hints[name], value, name) for name, value in values.items()})
+
+    @classmethod
+    def _refuse_unknown(cls, names: Mapping[str, Any]) -> None:
+        known = hints_of(cls)
+        for name in names:
+            if name not in known:
+                raise InputError(f"{cls.__name__} has no setting {name!r}{nearest(name, known)}")
+
+
+def with_settings(config: C, settings: Mapping[str, str]) -> C:
+    """`config` with dotted settings applied in order, each value given as text (`{"model.dropout": "0.1"}`).
+
+    A union of configs takes a class name in any case (`corruption=spans`), then that class's own fields.
+    """
+    for path, text in settings.items():
+        config = _set(config, path.replace("-", "_").split("."), text, path)
+    return config
+
+
+@functools.cache
+def field_notes(cls: type[Config]) -> dict[str, str]:
+    """The string written under each field in the source, by field name."""
+    notes: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if issubclass(base, Config) and base is not Config:
+            definition = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+            assert isinstance(definition, ast.ClassDef)
+            for field, note in zip(definition.body, definition.body[1:], strict=False):
+                if (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+                        and isinstance(note, ast.Expr) and isinstance(note.value, ast.Constant)):
+                    notes[field.target.id] = " ".join(str(note.value.value).split())
+    return notes
+
+
+@functools.cache
+def hints_of(cls: type[Config]) -> dict[str, Any]:
+    """The resolved type of each field, by name."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def describe(hint: Any) -> str:
+    """The values a field takes, in words, for help and errors."""
+    if typing.get_origin(hint) is typing.Literal:
+        return " | ".join(map(str, typing.get_args(hint)))
+    if _is_union(hint):
+        return " | ".join(describe(option) for option in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        item = typing.get_args(hint)
+        return f"a list of {describe(item[0])}" if item[-1] is Ellipsis else f"{len(item)} values"
+    if hint is types.NoneType:
+        return "none"
+    words = {int: "a whole number", float: "a number", bool: "true | false", str: "text"}
+    return words.get(hint, hint.__name__.lower())
+
+
+def nearest(name: str, known: Mapping[str, Any] | typing.Iterable[str]) -> str:
+    """`; did you mean 'x'?` when something known is close, else the list of what is known."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(names)}"
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Config):
+        return value.to_dict()
+    return [_encode(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _decode(hint: Any, value: Any, name: str) -> Any:
+    if isinstance(value, list):
+        options = [o for o in (typing.get_args(hint) if _is_union(hint) else (hint,)) if typing.get_origin(o) is tuple]
+        if not options:
+            raise InputError(f"{name} must be {describe(hint)}, got a list")
+        items = typing.get_args(options[0])
+        kinds = [items[0]] * len(value) if items[-1] is Ellipsis else items
+        if len(kinds) != len(value):
+            raise InputError(f"{name} must be {describe(hint)}, got {len(value)} values")
+        return tuple(_decode(kind, item, name) for kind, item in zip(kinds, value, strict=True))
+    if not isinstance(value, Mapping):
+        return value
+    options = _config_classes(hint)
+    for option in options:
+        if len(options) == 1 or option.__name__ == value.get("kind"):
+            return option.from_dict(value)
+    raise InputError(f"{name}: kind must be {' | '.join(t.__name__ for t in options) or 'absent'}, "
+                     f"got {value.get('kind')!r}")
+
+
+def _set(config: Config, path: list[str], text: str, flag: str) -> Any:
+    head, *rest = path
+    config._refuse_unknown({head: text})
+    old, hint = getattr(config, head), hints_of(type(config))[head]
+    if rest:
+        if not isinstance(old, Config):
+            raise InputError(f"{flag} must name a setting, but {head} is {old!r} and has none")
+        return config.replace(**{head: _set(old, rest, text, flag)})
+    return config.replace(**{head: _parse(hint, str(text).strip(), flag)})
+
+
+def _parse(hint: Any, text: str, flag: str) -> Any:
+    for option in typing.get_args(hint) if _is_union(hint) else (hint,):
+        if option is types.NoneType and text.lower() == "none":
+            return None
+        if typing.get_origin(option) is typing.Literal:
+            for choice in typing.get_args(option):
+                if text == str(choice):
+                    return choice
+        elif typing.get_origin(option) is tuple:
+            items = typing.get_args(option)
+            words = [word for word in text.split(",") if word]
+            kinds = [items[0]] * len(words) if items[-1] is Ellipsis else items
+            if len(kinds) == len(words):
+                return tuple(_parse(kind, word, flag) for kind, word in zip(kinds, words, strict=True))
+        elif isinstance(option, type) and issubclass(option, Config):
+            if text.lower().replace("_", "") == option.__name__.lower():
+                return option()
+        elif option is bool:
+            if text.lower() in ("true", "false"):
+                return text.lower() == "true"
+        elif option in (int, float):
+            try:
+                return option(text)
+            except ValueError:
+                continue
+        elif option is str:
+            return text
+    raise InputError(f"{flag} must be {describe(hint)}, got {text!r}")
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    if _is_union(hint):
+        return any(_fits(option, value) for option in typing.get_args(hint))
+    if typing.get_origin(hint) is typing.Literal:
+        return any(value == choice and type(value) is type(choice) for choice in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        items = typing.get_args(hint)
+        if not isinstance(value, tuple):
+            return False
+        kinds = [items[0]] * len(value) if items[-1] is Ellipsis else items
+        return len(kinds) == len(value) and all(map(_fits, kinds, value))
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    if hint is int:
+        return type(value) is int and abs(value) <= MAX_INTEGER
+    if isinstance(hint, type):
+        return type(value) is hint if hint in (bool, str) else isinstance(value, hint)
+    return True
+
+
+def _is_float(hint: Any) -> bool:
+    return hint is float or (_is_union(hint) and float in typing.get_args(hint) and int not in typing.get_args(hint))
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def _config_classes(hint: Any) -> list[type[Config]]:
+    options = typing.get_args(hint) if _is_union(hint) else (hint,)
+    return [option for option in options if isinstance(option, type) and issubclass(option, Config)]
