@@ -1,0 +1,217 @@
+"""Every command and flag, in one literal place; nothing heavy is imported to answer `--help`."""
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import NoReturn
+
+from polysemy import __version__
+from polysemy.models import RECIPES
+
+USES = """\
+main job:    polysemy ladder CORPUS --minutes 10 -o study        train every rung, judge alike, write study/report.html
+one model:   polysemy train bert CORPUS -o runs/bert --minutes 20
+             polysemy fill runs/bert "The [MASK] sat by the river bank."
+no corpus?   polysemy ladder --demo -o study                      reads documentation that is already on this machine
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line and exit with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def build_parser() -> Parser:
+    """The whole command line; `args.run` is `module:function` inside polysemy.cli."""
+    parser = Parser(prog="polysemy", epilog=USES, formatter_class=argparse.RawDescriptionHelpFormatter,
+                    description="Train every way of representing language on your own text, judge them by the same "
+                                "questions, ship the one that fits.")
+    parser.add_argument("--version", action="version", version=f"polysemy {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    for add in (_ladder, _train, _show, _recipes, _describe, _evaluate, _compare, _fill, _score, _embed, _order,
+                _tokenize, _convert):
+        add(commands)
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction, name: str, run: str, summary: str) -> Parser:
+    parser = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _corpus(parser: Parser) -> None:
+    parser.add_argument("data", nargs="*", metavar="CORPUS", help="text files, folders or globs: .txt .jsonl, .gz .xz; "
+                        ".zst and .parquet with the extra `formats`")
+    parser.add_argument("--document", default="auto", choices=("auto", "blank-line", "line", "heading", "file"),
+                        help="what a document is (default: chosen from the file, and printed)")
+    parser.add_argument("--unit", default="character", choices=("character", "word"),
+                        help="Chinese words: each character, or as a segmenter cuts them (extra `zh`)")
+    parser.add_argument("--strict", action="store_true", help="refuse invalid UTF-8 with its place instead of replacing it")
+
+
+def _budget(parser: Parser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--minutes", type=float, help="training time; the schedule follows the measured speed")
+    group.add_argument("--steps", type=int, help="optimizer steps")
+    group.add_argument("--epochs", type=float, help="passes over the text")
+    group.add_argument("--tokens", type=float, help="tokens seen")
+
+
+def _machine(parser: Parser, *, seed: bool = True) -> None:
+    if seed:
+        parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--threads", type=int, help="threads to use (default: all cores of this process)")
+
+
+def _json(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _output(parser: Parser, what: str, *, required: bool = True) -> None:
+    parser.add_argument("-o", "--output", metavar="PATH", required=required, help=what)
+
+
+def _settings(parser: Parser) -> None:
+    parser.add_argument("--size", default="mini", help="tiny, mini, small, medium, base, large (ALBERT also xlarge, xxlarge)")
+    parser.add_argument("--preset", default="paper", choices=("paper", "ladder"),
+                        help="paper: the published body; ladder: the body all rungs of a ladder share")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+                        help="any setting, e.g. training.learning_rate=5e-4 (polysemy describe RECIPE lists them)")
+
+
+def _ladder(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "ladder", "judge:ladder", "train every rung on one corpus, judge all alike, write a report")
+    _corpus(parser)
+    _output(parser, "folder of the study; the report is report.html in it")
+    parser.add_argument("--demo", action="store_true", help="use documentation that is already on this machine")
+    parser.add_argument("--minutes", type=float, help="training minutes a rung")
+    parser.add_argument("--total", type=float, help="training minutes of all rungs together")
+    parser.add_argument("--rungs", help="comma-separated: " + ", ".join(RECIPES) + ", hf:PATH (default: all that exist)")
+    parser.add_argument("--for", dest="purpose", default="fill", choices=("fill", "score"),
+                        help="what the recommendation is for")
+    parser.add_argument("--max-ms", type=float, help="slowest acceptable answer on one core, milliseconds")
+    parser.add_argument("--max-mb", type=float, help="largest acceptable model, megabytes")
+    parser.add_argument("--size", default="mini", help="size of neural rungs")
+    parser.add_argument("--quick", action="store_true", help="fewer questions (2,000 instead of 5,000)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an older study of the same name")
+    _machine(parser)
+    _json(parser)
+
+
+def _train(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "train", "train:train", "train one model; the same command resumes a stopped run")
+    parser.add_argument("recipe", metavar="RECIPE", help=", ".join(RECIPES))
+    _corpus(parser)
+    _output(parser, "run folder")
+    _budget(parser)
+    _settings(parser)
+    parser.add_argument("--tokenizer", metavar="DIR", help="use the tokenizer of this folder instead of training one")
+    parser.add_argument("--from", dest="start", metavar="DIR", help="go on from a trained model, on new text")
+    parser.add_argument("--replay", type=float, default=0.0, metavar="RATE",
+                        help="with --from: part of each batch taken from the old text, 0..1")
+    parser.add_argument("--resume", action="store_true", help="fail when there is nothing to resume")
+    parser.add_argument("--overwrite", action="store_true", help="start anew, removing what is in the output folder")
+    parser.add_argument("--fsdp", action="store_true", help="under torchrun: shard weights and optimizer (FSDP2)")
+    _machine(parser)
+    _json(parser)
+
+
+def _show(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "show", "train:show", "print real training rows: pieces, segments, hidden, targets")
+    parser.add_argument("recipe", metavar="RECIPE")
+    _corpus(parser)
+    _settings(parser)
+    parser.add_argument("--examples", type=int, default=3, help="rows to print")
+    parser.add_argument("--step", type=int, default=0, help="the batch they are taken from")
+    parser.add_argument("--tokenizer", metavar="DIR", help="use the tokenizer of this folder instead of training one")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def _recipes(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "recipes", "recipes:recipes", "list what can be trained, with its size and cost")
+    parser.add_argument("--size", default="mini")
+    _json(parser)
+
+
+def _describe(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "describe", "recipes:describe", "all about one recipe: parameters, cost, settings, deviations")
+    parser.add_argument("recipe", metavar="RECIPE")
+    _settings(parser)
+    _json(parser)
+
+
+def _evaluate(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "evaluate", "judge:evaluate", "judge a trained model on held-out text")
+    parser.add_argument("model", metavar="DIR")
+    parser.add_argument("--task", default="cloze,perplexity", help="comma-separated: cloze, perplexity, speed")
+    parser.add_argument("--data", nargs="*", metavar="FILE", help="text to judge on (default: what training held out)")
+    parser.add_argument("--items", metavar="FILE", help="cloze items of a ladder (jsonl) instead of making new ones")
+    parser.add_argument("--quick", action="store_true", help="fewer questions")
+    _machine(parser)
+    _json(parser)
+
+
+def _compare(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "compare", "judge:compare", "put run folders side by side in one report")
+    parser.add_argument("models", nargs="+", metavar="DIR")
+    _output(parser, "the report, one HTML file")
+
+
+def _fill(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "fill", "use:fill", "fill the gaps written as [MASK]")
+    parser.add_argument("model", metavar="DIR")
+    parser.add_argument("text", metavar="TEXT", help="- reads lines from standard input")
+    parser.add_argument("--top", type=int, default=5)
+    _machine(parser, seed=False)
+    _json(parser)
+
+
+def _score(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "score", "use:score", "how likely a model holds a text")
+    parser.add_argument("model", metavar="DIR")
+    parser.add_argument("text", metavar="TEXT", help="- reads lines from standard input")
+    _machine(parser, seed=False)
+    _json(parser)
+
+
+def _embed(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "embed", "use:embed", "turn each line into a vector")
+    parser.add_argument("model", metavar="DIR")
+    parser.add_argument("data", metavar="FILE", help="one text a line, or text TAB text for pairs; - for standard input")
+    _output(parser, "vectors as .npy (or .npz for token and word vectors)", required=False)
+    parser.add_argument("--layer", default="-1", help="0 is the embedding, -1 the last layer")
+    parser.add_argument("--pooling", default="mean", choices=("mean", "cls", "token", "word"))
+    parser.add_argument("--pairs", action="store_true", help="each line is text TAB text")
+    _machine(parser, seed=False)
+    _json(parser)
+
+
+def _order(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "order", "use:order", "put shuffled sentences in order with the sentence-order head")
+    parser.add_argument("model", metavar="DIR")
+    parser.add_argument("data", metavar="FILE", help="one sentence a line; - for standard input")
+    _machine(parser, seed=False)
+    _json(parser)
+
+
+def _tokenize(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "tokenize", "use:tokenize", "show the pieces of a text, beside those of other tokenizers")
+    parser.add_argument("model", metavar="DIR", help="run folder, tokenizer folder or file")
+    parser.add_argument("text", metavar="TEXT")
+    parser.add_argument("--beside", nargs="*", metavar="DIR", help="other tokenizers (default: BPE and Unigram trained "
+                        "on the same text, when it is still there)")
+    _json(parser)
+
+
+def _convert(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "convert", "files:convert", "to and from the formats of other tools")
+    parser.add_argument("source", metavar="SRC")
+    parser.add_argument("target", metavar="DST")
+    direction = parser.add_mutually_exclusive_group(required=True)
+    direction.add_argument("--to", choices=("hf",), help="hf: a folder that transformers opens")
+    direction.add_argument("--from", dest="source_format", choices=("hf",), help="hf: a folder that transformers wrote")

@@ -1,0 +1,80 @@
+"""`recipes` and `describe`: what can be trained, what it costs, where it differs from its paper."""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+from typing import Any
+
+from polysemy.cli.printing import count, emit, table
+from polysemy.config import Config, describe as describe_type, field_notes, hints_of
+from polysemy.models import RECIPES, recipe, resolve
+
+
+def recipes(args: argparse.Namespace) -> None:
+    """A line a recipe."""
+    from polysemy.models.cost import cost_of
+
+    found = []
+    for row in RECIPES.values():
+        cost = cost_of(resolve(row.configure)(size=args.size))
+        found.append({"recipe": row.name, "summary": row.summary, "paper": row.paper, "size": args.size, **cost.to_dict(),
+                      "capabilities": list(row.capabilities), "exports": list(row.exports)})
+    lines = [(r["recipe"], count(r["parameters"]), f"{r['file_bytes'] / 1e6:.1f} MB", count(r["flops_per_token"]),
+              r["summary"]) for r in found]
+    text = table(("recipe", "parameters", "file", "FLOPs a token", "what it is"), lines,
+                 right="parameters,file,FLOPs a token")
+    emit(args, {"recipes": found}, f"size {args.size}\n{text}\n\nmore: polysemy describe RECIPE --size SIZE")
+
+
+def describe(args: argparse.Namespace) -> None:
+    """Everything about one recipe with its settings and their notes."""
+    from polysemy.models.cost import cost_of
+
+    row = recipe(args.recipe)
+    config = configured(args)
+    cost = cost_of(config)
+    deviations = list(importlib.import_module(row.configure.partition(":")[0]).DEVIATIONS)
+    result = {"recipe": row.name, "paper": row.paper, "summary": row.summary, "config": config.to_dict(),
+              "cost": cost.to_dict(), "deviations": deviations}
+    megabytes = (cost.optimizer_bytes + cost.activation_bytes) / 1e6
+    lines = [f"{row.name}, {config.size}, preset {config.preset}: {row.summary} ({row.paper})", "",
+             f"parameters            {cost.parameters:,} ({cost.body_parameters:,} in the body)",
+             f"file                  {cost.file_bytes / 1e6:.1f} MB as float32",
+             f"training              {count(cost.flops_per_token)} FLOPs a token, about {megabytes:,.0f} MB of memory "
+             f"at {config.training.batch_size} rows of {config.training.length}",
+             f"reading a token       {count(cost.inference_flops_per_token)} FLOPs", "",
+             "where it differs from the paper:", *(f"  - {sentence}" for sentence in deviations), "",
+             "settings (--set KEY=VALUE):", *_settings_of(config, "")]
+    emit(args, result, "\n".join(lines))
+
+
+def configured(args: argparse.Namespace) -> Any:
+    """The config that RECIPE, --size, --preset and --set ask for."""
+    from polysemy.config import with_settings
+
+    config = resolve(recipe(args.recipe).configure)(size=args.size, preset=args.preset)
+    return with_settings(config, parsed_settings(args.settings))
+
+
+def parsed_settings(words: list[str]) -> dict[str, str]:
+    """`KEY=VALUE` words as a dictionary."""
+    from polysemy.errors import InputError
+
+    for word in words:
+        if "=" not in word:
+            raise InputError(f"--set must be KEY=VALUE, got {word!r}")
+    return dict(word.split("=", 1) for word in words)
+
+
+def _settings_of(config: Config, prefix: str) -> list[str]:
+    lines, notes, hints = [], field_notes(type(config)), hints_of(type(config))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, Config):
+            lines.append(f"  {prefix}{field.name} = {type(value).__name__}   ({describe_type(hints[field.name])})")
+            lines.extend(_settings_of(value, f"{prefix}{field.name}."))
+        else:
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            lines.append(f"  {prefix}{field.name} = {shown}" + (f"   {notes[field.name]}" if field.name in notes else ""))
+    return lines

@@ -1,0 +1,138 @@
+"""Commands that use a trained model: fill, score, embed, order, tokenize."""
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from polysemy.capability import GAP
+from polysemy.cli.printing import emit, lines_of, note, plain, table
+from polysemy.errors import InputError
+
+
+def load(args: argparse.Namespace, capability: str) -> Any:
+    """The model of `args.model`, which must have a method named `capability`."""
+    import polysemy
+    from polysemy.runtime import set_threads
+
+    set_threads(args.threads)
+    model = polysemy.load(args.model)
+    if not hasattr(model, capability):
+        raise InputError(f"model must be able to {capability}, got {args.model}, a {model.config.recipe}")
+    return model.to(args.device) if hasattr(model, "to") else model
+
+
+def fill(args: argparse.Namespace) -> None:
+    """Candidates for each gap with their probabilities."""
+    if args.top < 1:
+        raise InputError(f"--top must be at least 1, got {args.top}")
+    texts = lines_of("-") if args.text == "-" else [args.text]
+    for text in texts:
+        if GAP not in text:
+            raise InputError(f"text must hold a gap written {GAP}, got {text[:60]!r}")
+    model = load(args, "fill")
+    results = [{"text": text, "gaps": [[asdict(c) | {"token": c.text} for c in gap] for gap in model.fill(text, args.top)]}
+               for text in texts]
+    blocks = []
+    for result in results:
+        gaps = [table(("word", "probability", ""), [(c["text"], f"{c['probability']:.4f}", "▇" * round(30 * c["probability"]))
+                                                    for c in gap], right="probability") for gap in result["gaps"]]
+        blocks.append(plain(result["text"]) + "\n" + "\n\n".join(gaps))
+    emit(args, results[0] if args.text != "-" else {"results": results}, "\n\n".join(blocks))
+
+
+def score(args: argparse.Namespace) -> None:
+    """Log-probability (natural), perplexity and bits per byte of each text."""
+    import math
+
+    texts = lines_of("-") if args.text == "-" else [args.text]
+    model = load(args, "score")
+    results = []
+    for text in texts:
+        found = model.score(text)
+        results.append({"text": text, **asdict(found), "perplexity": math.exp(-found.log_probability / max(found.tokens, 1)),
+                        "bits_per_byte": -found.log_probability / math.log(2) / max(found.bytes, 1)})
+    pseudo = any(r["pseudo"] for r in results)
+    rows = [(r["text"][:60], f"{r['log_probability']:.2f}", r["tokens"], f"{r['perplexity']:.2f}", f"{r['bits_per_byte']:.3f}")
+            for r in results]
+    text = table(("text", "log-probability", "tokens", "perplexity", "bits a byte"), rows,
+                 right="log-probability,tokens,perplexity,bits a byte")
+    if pseudo:
+        text += "\npseudo: each token was predicted from both sides, so this does not compare with a causal model"
+    emit(args, results[0] if args.text != "-" else {"results": results}, text)
+
+
+def embed(args: argparse.Namespace) -> None:
+    """A vector a line, as .npy; token and word vectors as .npz with row splits."""
+    import numpy as np
+
+    lines = lines_of(args.data)
+    pairs = None
+    if args.pairs:
+        parts = [line.split("\t") for line in lines]
+        bad = next((i for i, part in enumerate(parts, 1) if len(part) != 2), None)
+        if bad is not None:
+            raise InputError(f"each line must be text TAB text with --pairs, got line {bad} of {args.data}")
+        lines, pairs = [a for a, _ in parts], [b for _, b in parts]
+    layer: int | str = int(args.layer) if args.layer.lstrip("-").isdigit() else args.layer
+    model = load(args, "embed")
+    vectors = model.embed(lines, layer=layer, pooling=args.pooling, pairs=pairs)
+    ragged = args.pooling in ("token", "word")
+    size = int(vectors[0].shape[-1])
+    if args.output:
+        _save_vectors(Path(args.output), vectors, ragged)
+        note(f"{len(lines)} texts, {size} numbers each -> {args.output}")
+    result: dict[str, Any] = {"texts": len(lines), "size": size, "output": args.output}
+    if not args.output:
+        result["vectors"] = [np.asarray(v).tolist() for v in vectors]
+    text = "" if args.output else "\n".join(" ".join(f"{x:.5g}" for x in np.ravel(v)) for v in vectors)
+    if args.json or text:
+        emit(args, result, text)
+
+
+def order(args: argparse.Namespace) -> None:
+    """The lines of a file in the order the model finds most coherent."""
+    sentences = lines_of(args.data)
+    if len(sentences) < 2:
+        raise InputError(f"input must hold at least two sentences, got {len(sentences)} in {args.data}")
+    found = load(args, "order").order(sentences)
+    emit(args, {"order": found, "sentences": [sentences[i] for i in found]}, "\n".join(plain(sentences[i]) for i in found))
+
+
+def tokenize(args: argparse.Namespace) -> None:
+    """The pieces of a text under this tokenizer and others beside it."""
+    from polysemy.text.tokenizer import Tokenizer
+
+    found = [_pieces(Tokenizer.load(args.model), args.text, args.model)]
+    for other in args.beside or ():
+        found.append(_pieces(Tokenizer.load(other), args.text, other))
+    if args.beside is None:
+        for path in sorted(Path(args.model).glob("tokenizers/*.json")):
+            found.append(_pieces(Tokenizer.load(path), args.text, str(path)))
+    rows = [(f["kind"], f["vocab_size"], len(f["pieces"]), " ".join(f["pieces"])) for f in found]
+    emit(args, {"text": args.text, "tokenizers": found},
+         table(("kind", "vocabulary", "pieces", ""), rows, right="vocabulary,pieces"))
+
+
+def _pieces(tokenizer: Any, text: str, source: str) -> dict[str, Any]:
+    encoding = tokenizer.encode(text)
+    return {"source": source, "kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size,
+            "pieces": tokenizer.pieces(encoding.ids), "ids": [int(i) for i in encoding.ids],
+            "starts": [int(i) for i in encoding.starts], "ends": [int(i) for i in encoding.ends]}
+
+
+def _save_vectors(path: Path, vectors: Any, ragged: bool) -> None:
+    import io
+
+    import numpy as np
+
+    from polysemy.artifact import write_bytes
+
+    buffer = io.BytesIO()
+    if ragged:
+        splits = np.cumsum([0, *(len(v) for v in vectors)])
+        np.savez(buffer, vectors=np.concatenate([np.asarray(v) for v in vectors]), row_splits=splits)
+    else:
+        np.save(buffer, np.asarray(vectors), allow_pickle=False)
+    write_bytes(path, buffer.getvalue())

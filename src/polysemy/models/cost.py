@@ -1,0 +1,54 @@
+"""What a Transformer recipe costs before it is built: parameters, arithmetic and memory, from its config alone."""
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from polysemy.models.recipe import PretrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Counts for one recipe at one length; training figures are for the batch size of its config."""
+
+    parameters: int
+    """of body and heads, shared and tied ones once"""
+    body_parameters: int
+    file_bytes: int
+    """of the weights as float32"""
+    flops_per_token: int
+    """multiply-adds counted twice, forward and backward, output layer at hidden positions only"""
+    inference_flops_per_token: int
+    optimizer_bytes: int
+    """working weights, gradients, float32 masters and two moments"""
+    activation_bytes: int
+    """kept between forward and backward for one micro-batch, an estimate"""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def cost_of(config: PretrainingConfig) -> Cost:
+    """Build the model on the meta device (no memory) and count; arithmetic follows Kaplan et al. 2020, section 2.1."""
+    import torch
+
+    from polysemy.models.pretrained import PretrainingModel
+
+    with torch.device("meta"):
+        model = PretrainingModel(config.model, config.heads)
+    total = sum(p.numel() for p in model.parameters())
+    body = sum(p.numel() for p in model.body.parameters())
+    c, t = config.model.transformer, config.training.length
+    d, f, layers = c.hidden_size, c.intermediate_size, c.num_layers
+    e = config.model.embedding.factor_size or d
+    layer = 2 * (4 * d * d + 2 * d * f) + 4 * t * d
+    widen = 2 * e * d if config.model.embedding.factor_size else 0
+    head = 2 * (d * e + e * config.model.embedding.vocab_size)
+    forward = layers * layer + widen
+    width = 2 if config.training.dtype != "float32" else 4
+    rows = config.training.micro_batch_size or config.training.batch_size
+    activations = rows * t * (layers * (12 * d + 2 * f) * width + 4 * d * width)
+    return Cost(parameters=total, body_parameters=body, file_bytes=4 * total,
+                flops_per_token=int(3 * (forward + config.corruption.rate * head)),
+                inference_flops_per_token=forward, optimizer_bytes=total * (12 + 2 * width),
+                activation_bytes=activations)

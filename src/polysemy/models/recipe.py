@@ -1,0 +1,97 @@
+"""What a pretraining recipe is made of: body, heads, tokenizer, segments, corruption and training settings."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from polysemy.config import Config
+from polysemy.errors import InputError
+from polysemy.models.encoder import EncoderConfig
+from polysemy.text.masking import MarkedSpans, NGrams, Spans, Tokens, WholeWords
+from polysemy.text.segments import FullSentences, NextSentence, SentenceOrder, Stretch
+from polysemy.text.tokenizer import TokenizerConfig
+
+Size = Literal["tiny", "mini", "small", "medium", "base", "large"]
+SIZES: dict[str, tuple[int, int]] = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512), "medium": (8, 512),
+                                     "base": (12, 768), "large": (24, 1024)}
+"""(num_layers, hidden_size); heads are 64 wide and the feed-forward part is four times as wide as the state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(Config):
+    """Settings of the optimizer and the loop; sizes count rows of `length` tokens."""
+
+    learning_rate: float = 1e-3
+    """peak rate"""
+    batch_size: int = 32
+    """rows a step, over all processes and micro-batches"""
+    length: int = 128
+    """tokens a row"""
+    micro_batch_size: int | None = None
+    """rows computed at once; none means the whole batch (less memory, the same gradient)"""
+    optimizer: Literal["adamw", "lamb"] = "adamw"
+    beta1: float = 0.9
+    beta2: float = 0.98
+    epsilon: float = 1e-6
+    weight_decay: float = 0.01
+    schedule: Literal["linear", "cosine", "inverse_sqrt", "constant"] = "linear"
+    warmup_rate: float = 0.06
+    """part of the budget over which the rate climbs"""
+    clip: float = 1.0
+    """largest gradient norm; 0 switches clipping off"""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """format of weights and activations at work; master weights and optimizer state are float32 always"""
+    compile: bool = False
+    """use torch.compile where a compiler is there"""
+    checkpoint_every: int = 1000
+    """steps between checkpoints"""
+    keep: int = 2
+    """newest checkpoints kept beside the best one"""
+    evaluate_every: int = 500
+    """steps between held-out evaluations"""
+    skip_limit: int = 5
+    """steps in a row with a loss or gradient that is not finite before the run stops"""
+
+    def check(self) -> None:
+        for name in ("batch_size", "length", "checkpoint_every", "evaluate_every", "skip_limit"):
+            if getattr(self, name) < 1:
+                raise InputError(f"training.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("beta1", "beta2", "warmup_rate"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"training.{name} must be in 0..1, got {getattr(self, name)}")
+        if self.learning_rate <= 0 or self.epsilon <= 0 or self.weight_decay < 0 or self.clip < 0:
+            raise InputError("training.learning_rate and epsilon must be above 0, weight_decay and clip not below, got "
+                             f"{self.learning_rate}, {self.epsilon}, {self.weight_decay}, {self.clip}")
+        if self.length < 8:
+            raise InputError(f"training.length must be at least 8 tokens, got {self.length}")
+        if self.micro_batch_size is not None and not 1 <= self.micro_batch_size <= self.batch_size:
+            raise InputError(f"training.micro_batch_size must be in 1..{self.batch_size}, got {self.micro_batch_size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingConfig(Config):
+    """One recipe, whole: everything that `train` needs but the text, the seed and the budget."""
+
+    recipe: str
+    model: EncoderConfig
+    heads: tuple[Literal["masked_lm", "pair", "span_boundary"], ...] = ("masked_lm",)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    segments: FullSentences | Stretch | NextSentence | SentenceOrder = field(default_factory=FullSentences)
+    corruption: Tokens | WholeWords | NGrams | Spans | MarkedSpans = field(default_factory=Tokens)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    preset: Literal["paper", "ladder"] = "ladder"
+    size: str = "mini"
+
+    def check(self) -> None:
+        pairs = isinstance(self.segments, NextSentence | SentenceOrder)
+        if ("pair" in self.heads) != pairs:
+            raise InputError(f"segments must {'' if 'pair' in self.heads else 'not '}give sentence pairs when heads are "
+                             f"{', '.join(self.heads)}, got {type(self.segments).__name__}; "
+                             "set both: heads=masked_lm,pair with segments=nextsentence or sentenceorder")
+        if "span_boundary" in self.heads and not isinstance(self.corruption, Spans | MarkedSpans):
+            raise InputError("corruption must be spans or markedspans when heads have span_boundary, "
+                             f"got {type(self.corruption).__name__}")
+        positions = getattr(self.model.embedding.position, "max_positions", None)
+        if positions is not None and positions < self.training.length:
+            raise InputError(f"training.length must be at most the model's max_positions {positions}, "
+                             f"got {self.training.length}")
