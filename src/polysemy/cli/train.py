@@ -1,0 +1,141 @@
+"""`train` and `show`: from a corpus to a run folder, and the rows it is made from."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from polysemy.cli.printing import emit, note, plain, table
+from polysemy.cli.recipes import configured
+from polysemy.errors import InputError
+
+DEFAULT_MINUTES = 10.0
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train, or go on where the same command stopped; prints where the model is and what it reached."""
+    if args.replay and not args.start:
+        raise InputError("--replay must come with --from, which names the model whose old text is replayed")
+    folder = Path(args.output)
+    if args.resume and not (folder / "checkpoints").is_dir():
+        raise InputError(f"--resume must find a run, got {folder}, which holds none; leave it out to start one")
+    config = started_config(args)
+    budget = budget_of(args)
+    corpus = corpus_of(args)
+
+    from polysemy.cli.progress import TrainingProgress
+    from polysemy.models import recipe, resolve
+    from polysemy.runtime import set_threads
+    from polysemy.text.tokenizer import Tokenizer
+
+    set_threads(args.threads)
+    if args.overwrite and not args.resume:
+        clear_run(folder)
+    tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else None
+    with TrainingProgress(f"{config.recipe} {config.size}") as progress:
+        resolve(recipe(args.recipe).train)(
+            config, corpus, folder, budget=budget, seed=args.seed, tokenizer=tokenizer,
+            start_from=Path(args.start) if args.start else None, replay=args.replay, device=args.device,
+            sharded=args.fsdp, unit=args.unit, progress=progress)
+    result = summary(folder)
+    emit(args, result, table(("model", "steps", "tokens", "seconds", "held-out loss"), [(
+        str(folder), result["step"], result["tokens"], f"{result['seconds']:.0f}",
+        "-" if result["held_out_loss"] is None else f"{result['held_out_loss']:.4f}")],
+        right="steps,tokens,seconds,held-out loss"))
+    for row in result["forgetting"]:
+        note(f"held-out loss on {row['text']} text: {row['before']:.3f} -> {row['after']:.3f} ({row['change']:+.3f})")
+
+
+def show(args: argparse.Namespace) -> None:
+    """Real training rows of this recipe on this corpus, readable."""
+    import tempfile
+
+    from polysemy.text.batches import Batches
+    from polysemy.text.show import render
+    from polysemy.text.tokenizer import Tokenizer
+    from polysemy.training.prepared import prepare_text
+
+    if args.examples < 1:
+        raise InputError(f"--examples must be at least 1, got {args.examples}")
+    config = configured(args)
+    corpus = corpus_of(args)
+    tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else None
+    with tempfile.TemporaryDirectory(prefix="polysemy-") as work:
+        text = prepare_text(corpus, config, work, tokenizer=tokenizer, unit=args.unit)
+        rows = max(args.examples, 1)
+        batches = Batches(text.train, text.tokenizer, config.segments, config.corruption, batch_size=rows,
+                          length=config.training.length, seed=args.seed)
+        batch = batches[args.step]
+        names = getattr(config.segments, "pair_names", None)
+        print("\n\n".join(plain_lines(render(batch, text.tokenizer, row, pair_names=names)) for row in range(rows)))
+
+
+def plain_lines(text: str) -> str:
+    """`plain` for text of several lines."""
+    return "\n".join(plain(line) for line in text.split("\n"))
+
+
+def corpus_of(args: argparse.Namespace) -> Any:
+    """The corpus that the arguments name; says on standard error how it was read."""
+    from polysemy.text.corpus import Corpus
+
+    if not args.data:
+        raise InputError("CORPUS must name at least one file or folder, got none; "
+                         "polysemy ladder --demo needs none")
+    corpus = Corpus(args.data, document=args.document, strict=args.strict)
+    note(f"{len(corpus.files)} file{'s' * (len(corpus.files) != 1)}, {corpus.bytes / 1e6:.1f} MB, "
+         f"a document is a {corpus.document_rule}")
+    return corpus
+
+
+def budget_of(args: argparse.Namespace) -> Any:
+    """Steps, minutes, epochs or tokens; ten minutes when nothing was said."""
+    from polysemy.training.budget import Budget
+
+    given = {name: getattr(args, name) for name in ("steps", "minutes", "epochs", "tokens") if getattr(args, name) is not None}
+    if not given:
+        note(f"no budget was given: training for {DEFAULT_MINUTES:g} minutes (--minutes, --steps, --epochs or --tokens)")
+        given = {"minutes": DEFAULT_MINUTES}
+    if "tokens" in given:
+        given["tokens"] = int(given["tokens"])
+    return Budget(**given)
+
+
+def started_config(args: argparse.Namespace) -> Any:
+    """The recipe's config, or with --from the config of that model under the settings given now."""
+    if not args.start:
+        return configured(args)
+    from polysemy.artifact import read_folder
+    from polysemy.cli.recipes import parsed_settings
+    from polysemy.config import with_settings
+    from polysemy.models.recipe import PretrainingConfig
+
+    opened = read_folder(args.start)
+    if opened.recipe != args.recipe:
+        raise InputError(f"RECIPE must be that of the model to go on from, got {args.recipe} and a {opened.recipe}")
+    return with_settings(PretrainingConfig.from_dict(opened.config["config"]), parsed_settings(args.settings))
+
+
+def clear_run(folder: Path) -> None:
+    """Remove an older run, and nothing that is not one."""
+    import shutil
+
+    if folder.exists() and any(folder.iterdir()):
+        if not any((folder / name).exists() for name in ("checkpoints", "config.json", "metrics.jsonl")):
+            raise InputError(f"--overwrite must name a run folder, got {folder}, which holds something else")
+        shutil.rmtree(folder)
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """What a finished run reached, from its config.json and metrics.jsonl."""
+    import json
+
+    from polysemy.artifact import read_json
+
+    record = read_json(folder / "config.json")
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines() if line.strip()]
+    last = rows[-1] if rows else {}
+    held_out = next((row["held_out_loss"] for row in reversed(rows) if "held_out_loss" in row), None)
+    return {"output": str(folder), "recipe": record["recipe"], "step": last.get("step", 0), "tokens": last.get("tokens", 0),
+            "seconds": last.get("seconds", 0.0), "loss": last.get("loss"), "held_out_loss": held_out,
+            "forgetting": record.get("forgetting", [])}

@@ -1,0 +1,214 @@
+"""Run folders to and from the layout of Hugging Face transformers: config.json, model.safetensors, tokenizer files.
+
+No transformers import: names and settings are written as that library reads them, and tests hold outputs equal.
+A pre-norm body (preset ladder) is their RobertaPreLayerNorm, whatever our recipe is called.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from polysemy.artifact import check_safetensors, inside, load_tensors, new_folder, read_json, save_tensors, write_json
+from polysemy.errors import InputError
+from polysemy.models import recipe, resolve
+from polysemy.models.encoder import EncoderConfig
+from polysemy.models.hugging_face_names import FAMILIES, Family, their_groups, to_ours, to_theirs
+from polysemy.models.pretrained import WEIGHTS, PretrainingModel, finite, open_run, write_run
+from polysemy.models.recipe import PretrainingConfig
+from polysemy.nn.embedding import EmbeddingConfig
+from polysemy.nn.position import Learned
+from polysemy.nn.transformer import TransformerConfig
+from polysemy.text.segments import FullSentences
+from polysemy.text.tokenizer import Tokenizer
+
+CLASSES = {"bert": ("BertForPreTraining", "BertForMaskedLM", "BertModel"),
+           "roberta": ("RobertaForMaskedLM", "RobertaForMaskedLM", "RobertaModel"),
+           "roberta-prelayernorm": ("RobertaPreLayerNormForMaskedLM", "RobertaPreLayerNormForMaskedLM",
+                                    "RobertaPreLayerNormModel"),
+           "albert": ("AlbertForPreTraining", "AlbertForMaskedLM", "AlbertModel"),
+           "distilbert": ("DistilBertForMaskedLM", "DistilBertForMaskedLM", "DistilBertModel")}
+ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "quick_gelu": "quick_gelu", "relu": "relu"}
+THEIR_ACTIVATIONS = {**{theirs: ours for ours, theirs in ACTIVATIONS.items()}, "gelu_pytorch_tanh": "gelu_tanh",
+                     "gelu_fast": "gelu_tanh", "gelu_python": "gelu"}
+
+
+def to_hugging_face(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> tuple[str, ...]:
+    """Write the run `folder` as a folder that AutoModel, AutoModelForMaskedLM and AutoTokenizer open.
+
+    Returns a sentence for each thing that their library has no place for.
+    """
+    model, tokenizer, config = open_run(Path(folder))
+    kind = family_of(config.model, tuple(config.heads))
+    heads = [name for name in config.heads if name != "span_boundary"]
+    tensors = to_theirs(FAMILIES[kind], config.model, heads, model.state_dict(), tokenizer.pad_id)
+    with new_folder(out, overwrite=overwrite) as work:
+        tokenizer.save(work)
+        save_tensors(work / WEIGHTS, tensors)
+        write_json(work / "config.json", their_config(kind, config, tokenizer))
+    lost = ["the span-boundary head stays behind: no class of transformers has it"] * ("span_boundary" in config.heads)
+    if kind == "roberta-prelayernorm" and config.recipe != "roberta":
+        lost.append(f"{config.recipe} is written as RobertaPreLayerNorm, the class for norms before sublayers")
+    return tuple(lost)
+
+
+def from_hugging_face(source: str | Path, out: str | Path, *, overwrite: bool = False) -> tuple[str, ...]:
+    """Write the Hugging Face folder `source` as a run folder that `polysemy.load` opens; returns notes on what is lost."""
+    source = Path(source)
+    if not (source / "config.json").is_file():
+        raise InputError(f"source must be a folder with config.json, got {source}")
+    theirs = read_json(source / "config.json")
+    kind = theirs.get("model_type") if isinstance(theirs, dict) else None
+    if kind not in FAMILIES:
+        raise InputError(f"model_type must be {' | '.join(FAMILIES)}, got {kind!r} in {source}/config.json")
+    tensors = _with_prefix(FAMILIES[kind], read_tensors(source))
+    body, heads = our_config(kind, theirs), _heads_in(FAMILIES[kind], tensors)
+    tokenizer = Tokenizer.load(source)
+    if tokenizer.vocab_size > body.embedding.vocab_size:
+        raise InputError(f"tokenizer must have at most vocab_size {body.embedding.vocab_size} pieces, got "
+                         f"{tokenizer.vocab_size} in {source}")
+    model = PretrainingModel.empty(body, heads)
+    try:
+        ours = to_ours(FAMILIES[kind], body, heads, tensors)
+    except KeyError as error:
+        raise InputError(f"{source} must hold the tensor {error.args[0]}, which its config.json asks for") from None
+    for name, tensor in model.state_dict().items():
+        if ours[name].shape != tensor.shape:
+            raise InputError(f"{name} must have shape {list(tensor.shape)} by config.json, got {list(ours[name].shape)} "
+                             f"in {source}")
+    model.load_state_dict(finite(source, ours), assign=True)
+    write_run(out, model, tokenizer, _recipe_config(kind, theirs, body, heads), overwrite=overwrite)
+    used = {"pooler"} if "pair" in heads else set()
+    return tuple(f"{name} stays behind: no recipe here has it without the other half of its head"
+                 for name in ("pooler",) if name not in used and any(name in key for key in tensors))
+
+
+def family_of(config: EncoderConfig, heads: Sequence[str]) -> str:
+    """The model_type whose class computes exactly this body; InputError when there is none."""
+    c, e = config.transformer, config.embedding
+    plain = isinstance(e.position, Learned) and e.norm and not e.scale_tokens and not c.causal
+    if not plain or c.distance is not None or c.scale != "sqrt" or e.norm_eps != c.norm_eps:
+        raise InputError("model must have learned positions, one norm_eps, a norm on its embedding, scale sqrt and two-"
+                         "sided attention for a class of transformers to fit, got another; keep it as a run folder")
+    if c.norm == "pre":
+        if e.factor_size or c.activation != "gelu":
+            raise InputError("model must be post-norm, or have activation gelu and no factor_size, for a class of "
+                             "transformers to fit, got a pre-norm one; train it with --preset paper")
+        return "roberta-prelayernorm"
+    assert isinstance(e.position, Learned)
+    if e.factor_size:
+        return "albert"
+    if e.position.offset:
+        return "roberta"
+    unsegmented = e.num_segments == 0 and "pair" not in heads
+    return "distilbert" if unsegmented and c.norm_eps == 1e-12 and c.activation in ("gelu", "relu") else "bert"
+
+
+def their_config(kind: str, config: PretrainingConfig, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Their config.json."""
+    c, e = config.model.transformer, config.model.embedding
+    assert isinstance(e.position, Learned)
+    offset = tokenizer.pad_id + 1 if kind.startswith("roberta") else 0
+    whole = "masked_lm" in config.heads
+    architecture = CLASSES[kind][0 if "pair" in config.heads and whole else 1 if whole else 2]
+    result: dict[str, Any] = {
+        "model_type": kind, "architectures": [architecture], "dtype": "float32", "polysemy_recipe": config.recipe,
+        "vocab_size": e.vocab_size, "max_position_embeddings": e.position.max_positions + offset,
+        "pad_token_id": tokenizer.pad_id, "bos_token_id": tokenizer.cls_id, "eos_token_id": tokenizer.sep_id,
+        "tie_word_embeddings": True}
+    if kind == "distilbert":
+        return {**result, "dim": c.hidden_size, "n_layers": c.num_layers, "n_heads": c.num_heads,
+                "hidden_dim": c.intermediate_size, "activation": ACTIVATIONS[c.activation], "dropout": c.dropout,
+                "attention_dropout": c.attention_dropout, "sinusoidal_pos_embds": False}
+    result |= {"hidden_size": c.hidden_size, "num_hidden_layers": c.num_layers, "num_attention_heads": c.num_heads,
+               "intermediate_size": c.intermediate_size, "hidden_act": ACTIVATIONS[c.activation],
+               "hidden_dropout_prob": c.dropout, "attention_probs_dropout_prob": c.attention_dropout,
+               "layer_norm_eps": c.norm_eps, "type_vocab_size": max(1, e.num_segments)}
+    if kind == "albert":
+        result |= {"embedding_size": e.factor_size, "num_hidden_groups": their_groups(config.model), "inner_group_num": 1}
+    return result
+
+
+def our_config(kind: str, theirs: dict[str, Any]) -> EncoderConfig:
+    """Our body from their config.json; settings that they leave out have the defaults of their library."""
+    def get(name: str, default: Any) -> Any:
+        value = theirs.get(name)
+        if value is not None and not isinstance(value, type(default)) and not (isinstance(default, float) and
+                                                                               type(value) is int):
+            raise InputError(f"{name} must be {type(default).__name__}, got {value!r} in config.json")
+        return default if value is None else value
+
+    if get("position_embedding_type", "absolute") != "absolute" or get("inner_group_num", 1) != 1:
+        raise InputError("position_embedding_type must be absolute and inner_group_num 1, got "
+                         f"{theirs.get('position_embedding_type')!r} and {theirs.get('inner_group_num')!r}")
+    distil, albert = kind == "distilbert", kind == "albert"
+    act = get("activation" if distil else "hidden_act", "gelu_new" if albert else "gelu")
+    if act not in THEIR_ACTIVATIONS:
+        raise InputError(f"hidden_act must be {' | '.join(THEIR_ACTIVATIONS)}, got {act!r} in config.json")
+    sizes = {"hidden_size": get("dim", 768) if distil else get("hidden_size", 4096 if albert else 768),
+             "num_layers": get("n_layers", 6) if distil else get("num_hidden_layers", 12),
+             "num_heads": get("n_heads", 12) if distil else get("num_attention_heads", 64 if albert else 12),
+             "intermediate_size": get("hidden_dim", 3072) if distil
+             else get("intermediate_size", 16_384 if albert else 3072)}
+    dropout = get("dropout" if distil else "hidden_dropout_prob", 0.0 if albert else 0.1)
+    offset = get("pad_token_id", 1) + 1 if kind.startswith("roberta") else 0
+    eps = 1e-12 if distil else get("layer_norm_eps", 1e-12)
+    return EncoderConfig(
+        embedding=EmbeddingConfig(
+            vocab_size=get("vocab_size", 30_000 if albert else 50_265 if offset else 30_522), dropout=dropout, norm_eps=eps,
+            position=Learned(max_positions=get("max_position_embeddings", 512) - offset, offset=offset),
+            factor_size=get("embedding_size", 128) if albert else None,
+            num_segments=0 if distil else get("type_vocab_size", 2)),
+        transformer=TransformerConfig(
+            **sizes, activation=THEIR_ACTIVATIONS[act], norm="pre" if kind == "roberta-prelayernorm" else "post",
+            norm_eps=eps, num_groups=get("num_hidden_groups", 1) if albert else None, dropout=dropout,
+            attention_dropout=get("attention_dropout" if distil else "attention_probs_dropout_prob",
+                                  0.0 if albert else 0.1)))
+
+
+def read_tensors(source: Path) -> dict[str, Tensor]:
+    """All tensors of a folder: one safetensors file, or the several that an index lists; a pickle is refused."""
+    index = source / "model.safetensors.index.json"
+    if (source / WEIGHTS).is_file() or not index.is_file():
+        pickles = [path for path in source.glob("*.bin") if path.is_file()]
+        if not (source / WEIGHTS).is_file():
+            check_safetensors(pickles[0] if pickles else source / WEIGHTS)  # says what is wrong
+        return load_tensors(source / WEIGHTS)
+    listed = read_json(index).get("weight_map", {})
+    tensors: dict[str, Tensor] = {}
+    for name in sorted(set(listed.values())):
+        tensors |= load_tensors(inside(source, name))
+    return tensors
+
+
+def _with_prefix(family: Family, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Their names as a model with heads has them; files of the bare body lack the prefix, old ones say gamma and beta."""
+    bare = not any(name.startswith(family.prefix) for name in tensors)
+    result = {}
+    for name, tensor in tensors.items():
+        name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+        result[family.prefix + name if bare else name] = tensor
+    return result
+
+
+def _heads_in(family: Family, tensors: dict[str, Tensor]) -> tuple[str, ...]:
+    def whole(head: str) -> bool:
+        parts = [theirs for ours, theirs in family.heads.items() if ours.startswith(head)]
+        return len(parts) == 2 and all(f"{part}.weight" in tensors for part in parts)
+
+    pair = whole("pair") and tensors[f"{family.heads['pair.classifier']}.weight"].shape[0] == 2
+    return ("masked_lm",) * whole("masked_lm") + ("pair",) * pair
+
+
+def _recipe_config(kind: str, theirs: dict[str, Any], body: EncoderConfig, heads: tuple[str, ...]) -> PretrainingConfig:
+    name = theirs.get("polysemy_recipe", {"roberta-prelayernorm": "roberta"}.get(kind, kind))
+    config: PretrainingConfig = resolve(recipe(str(name)).configure)(size="base", preset="paper")
+    training = config.training.replace(length=min(config.training.length, body.embedding.position.max_positions))
+    changes: dict[str, Any] = {"model": body, "heads": heads, "training": training, "size": "imported"}
+    if "pair" not in heads:
+        changes["segments"] = FullSentences()
+    elif "pair" not in config.heads:
+        raise InputError(f"heads must be those of recipe {name}, got {', '.join(heads)}")
+    return config.replace(**changes)

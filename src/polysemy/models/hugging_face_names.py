@@ -1,0 +1,155 @@
+"""Which tensor of a Hugging Face model is which of ours, one table for both directions.
+
+Our fused `qkv` is their query, key and value, stacked.  Layers that share weights here are written as copies where the
+other library has no sharing.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from polysemy.models.encoder import EncoderConfig
+from polysemy.nn.position import Learned
+
+TABLE, SEGMENTS, POSITIONS = ("body.embedding.token.weight", "body.embedding.segment.weight",
+                              "body.embedding.position.table.weight")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One kind of their models: names without `.weight` and `.bias`; `{i}` is the layer, or the group under ALBERT."""
+
+    prefix: str
+    layer: str
+    attention: tuple[str, str, str, str, str]
+    """query, key, value, output, norm"""
+    feed_forward: tuple[str, str, str]
+    """up, down, norm"""
+    heads: dict[str, str]
+    """our module -> theirs, from the root of the file"""
+    bias: tuple[str, ...]
+    """their names of the masked-LM bias"""
+    body: dict[str, str] = field(default_factory=dict)
+    """further modules of the body"""
+    segments: bool = True
+    shares: bool = False
+
+
+_BERT_ATTENTION = tuple(f"attention.{name}" for name in ("self.query", "self.key", "self.value", "output.dense",
+                                                         "output.LayerNorm"))
+_LM_HEAD = {"masked_lm.dense": "lm_head.dense", "masked_lm.norm": "lm_head.layer_norm"}
+_PRENORM = "roberta_prelayernorm."
+
+FAMILIES: dict[str, Family] = {
+    "bert": Family(
+        prefix="bert.", layer="encoder.layer.{i}.", attention=_BERT_ATTENTION,
+        feed_forward=("intermediate.dense", "output.dense", "output.LayerNorm"),
+        heads={"masked_lm.dense": "cls.predictions.transform.dense",
+               "masked_lm.norm": "cls.predictions.transform.LayerNorm",
+               "pair.pooler": "bert.pooler.dense", "pair.classifier": "cls.seq_relationship"},
+        bias=("cls.predictions.bias", "cls.predictions.decoder.bias")),
+    "roberta": Family(
+        prefix="roberta.", layer="encoder.layer.{i}.", attention=_BERT_ATTENTION,
+        feed_forward=("intermediate.dense", "output.dense", "output.LayerNorm"),
+        heads={**_LM_HEAD, "pair.pooler": "roberta.pooler.dense"}, bias=("lm_head.bias", "lm_head.decoder.bias")),
+    "roberta-prelayernorm": Family(
+        prefix=_PRENORM, layer="encoder.layer.{i}.",
+        attention=(*_BERT_ATTENTION[:4], "attention.LayerNorm"),
+        feed_forward=("intermediate.dense", "output.dense", "intermediate.LayerNorm"),
+        heads={**_LM_HEAD, "pair.pooler": _PRENORM + "pooler.dense", "pair.classifier": "classifier.out_proj"},
+        bias=("lm_head.bias", "lm_head.decoder.bias"), body={"transformer.final_norm": "LayerNorm"}),
+    "albert": Family(
+        prefix="albert.", layer="encoder.albert_layer_groups.{i}.albert_layers.0.",
+        attention=tuple(f"attention.{name}" for name in ("query", "key", "value", "dense", "LayerNorm")),
+        feed_forward=("ffn", "ffn_output", "full_layer_layer_norm"),
+        heads={"masked_lm.dense": "predictions.dense", "masked_lm.norm": "predictions.LayerNorm",
+               "pair.pooler": "albert.pooler", "pair.classifier": "sop_classifier.classifier"},
+        bias=("predictions.bias", "predictions.decoder.bias"),
+        body={"embedding.widen": "encoder.embedding_hidden_mapping_in"}, shares=True),
+    "distilbert": Family(
+        prefix="distilbert.", layer="transformer.layer.{i}.",
+        attention=("attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin", "sa_layer_norm"),
+        feed_forward=("ffn.lin1", "ffn.lin2", "output_layer_norm"),
+        heads={"masked_lm.dense": "vocab_transform", "masked_lm.norm": "vocab_layer_norm"},
+        bias=("vocab_projector.bias",), segments=False),
+}
+
+
+def names(family: Family, config: EncoderConfig, heads: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(our tensor, their tensors) for the body and the heads they have; theirs are stacked along rows to make ours.
+
+    One of ours may come several times, when their library keeps a copy for each layer.
+    """
+    prefix = family.prefix
+    yield TABLE, (f"{prefix}embeddings.word_embeddings.weight",)
+    yield POSITIONS, (f"{prefix}embeddings.position_embeddings.weight",)
+    if family.segments:
+        yield SEGMENTS, (f"{prefix}embeddings.token_type_embeddings.weight",)
+    yield from _both("body.embedding.norm", f"{prefix}embeddings.LayerNorm")
+    for ours, theirs in family.body.items():
+        yield from _both(f"body.{ours}", prefix + theirs)
+    yield from _layers(family, config)
+    for ours, theirs in family.heads.items():
+        if ours.partition(".")[0] in heads:
+            yield from _both(f"heads.{ours}", theirs)
+    if "masked_lm" in heads:
+        for name in family.bias:
+            yield "heads.masked_lm.bias", (name,)
+
+
+def _layers(family: Family, config: EncoderConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
+    c = config.transformer
+    copies = their_groups(config) if family.shares else c.num_layers
+    for i in range(copies):
+        start = family.prefix + family.layer.format(i=i)
+        attention = f"body.transformer.attention.{i * c.copies('attention') // copies}"
+        feed_forward = f"body.transformer.feed_forward.{i * c.copies('feed_forward') // copies}"
+        query, key, value, output, norm = (start + name for name in family.attention)
+        up, down, last_norm = (start + name for name in family.feed_forward)
+        for suffix in ("weight", "bias"):
+            yield f"{attention}.inner.qkv.{suffix}", tuple(f"{name}.{suffix}" for name in (query, key, value))
+        yield from _both(f"{attention}.inner.output", output)
+        yield from _both(f"{attention}.norm", norm)
+        yield from _both(f"{feed_forward}.inner.up", up)
+        yield from _both(f"{feed_forward}.inner.down", down)
+        yield from _both(f"{feed_forward}.norm", last_norm)
+
+
+def _both(ours: str, theirs: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for suffix in ("weight", "bias"):
+        yield f"{ours}.{suffix}", (f"{theirs}.{suffix}",)
+
+
+def their_groups(config: EncoderConfig) -> int:
+    """Groups of layers that ALBERT's layout needs: ours where a group shares all, else one a layer."""
+    c = config.transformer
+    return c.num_groups if c.num_groups and c.share == "all" else c.num_layers
+
+
+def to_theirs(family: Family, config: EncoderConfig, heads: Sequence[str], ours: dict[str, Tensor],
+              pad_id: int) -> dict[str, Tensor]:
+    """Their tensors from ours; positions begin where their library will look for them."""
+    position = config.embedding.position
+    assert isinstance(position, Learned)
+    table = ours[POSITIONS][position.offset:]
+    if family.prefix.startswith("roberta"):  # they count from the padding id + 1
+        table = torch.cat([table.new_zeros(pad_id + 1, table.shape[1]), table])
+    ours = {**ours, POSITIONS: table}
+    if SEGMENTS not in ours:
+        ours[SEGMENTS] = table.new_zeros(1, table.shape[1])
+    theirs: dict[str, Tensor] = {}
+    for name, parts in names(family, config, heads):
+        theirs.update(zip(parts, ours[name].chunk(len(parts)), strict=True))
+    if family.prefix == _PRENORM and "pair" in heads:  # their two-way classifier is our pooler and classifier
+        for suffix in ("weight", "bias"):
+            theirs[f"classifier.dense.{suffix}"] = theirs[f"{_PRENORM}pooler.dense.{suffix}"]
+    return {name: tensor.clone().contiguous() for name, tensor in theirs.items()}
+
+
+def to_ours(family: Family, config: EncoderConfig, heads: Sequence[str], theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Our tensors from theirs; a missing name is a KeyError with that name."""
+    return {name: torch.cat([theirs[part] for part in parts]).float()
+            for name, parts in names(family, config, heads) if not parts[0].endswith("decoder.bias")}

@@ -1,0 +1,31 @@
+"""SpanBERT (Joshi et al. 2020): one stretch of text, hidden spans, predicted also from the two tokens around them."""
+from __future__ import annotations
+
+from polysemy.models.bert import LADDER_VOCABULARY, body, ladder_training, shape_of
+from polysemy.models.recipe import PretrainingConfig, TrainingConfig
+from polysemy.text.masking import Spans
+from polysemy.text.segments import Stretch
+from polysemy.text.tokenizer import TokenizerConfig
+
+DEVIATIONS = (
+    "Spans are never cut by the budget; the released code may hide a part of the last word.",
+    "Tokens of a merged span beyond the 20th are left to the masked LM alone, as in the released code.",
+    "paper: random replacements are uniform over ordinary pieces; the released code draws them by their frequency.",
+    "corruption=markedspans, spans between [S] and [/S], is a variant of our own and no part of the paper.",
+    "ladder: uncased WordPiece, pre-norm, dropout 0: what all rungs share.",
+)
+
+
+def configure(size: str = "mini", preset: str = "ladder", vocab_size: int | None = None) -> PretrainingConfig:
+    """The published recipe (`paper`) or the ladder's (`ladder`), at one of SIZES."""
+    num_layers, hidden_size = shape_of(size, preset)
+    paper = preset == "paper"
+    vocab_size = vocab_size or (28_996 if paper else LADDER_VOCABULARY)
+    training = TrainingConfig(learning_rate=1e-4, batch_size=256, length=512, beta2=0.999, epsilon=1e-8,
+                              warmup_rate=0.0042)
+    return PretrainingConfig(
+        recipe="spanbert", preset="paper" if paper else "ladder", size=size, heads=("masked_lm", "span_boundary"),
+        model=body(num_layers, hidden_size, vocab_size, paper=paper),
+        tokenizer=TokenizerConfig(kind="wordpiece", vocab_size=vocab_size, lowercase=False if paper else None),
+        segments=Stretch(), corruption=Spans(p=0.2, longest=10),
+        training=training if paper else ladder_training(hidden_size))

@@ -1,0 +1,108 @@
+"""What stands on top of a body: each head reads states at given places and gives logits.
+
+Places are flat indices into the batch (row * t + column), so that a head computes nothing it is not asked for.
+Heads that predict tokens are tied: they multiply by the token table of the body, which is handed to each call.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from polysemy.nn.transformer import Activation, ActivationName
+
+MAX_SPAN = 20
+"""longest distance from the left border that has an own vector in the span-boundary head"""
+SPAN_POSITION_SIZE = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSizes:
+    """What a head must know of its body."""
+
+    hidden_size: int
+    table_size: int
+    """width of the token table: hidden_size, or factor_size where there is one"""
+    vocab_size: int
+    activation: ActivationName
+    norm_eps: float
+
+
+def pick(states: Float[Tensor, "b t d"], at: Int[Tensor, "n"]) -> Float[Tensor, "n d"]:
+    """The states at flat indices."""
+    return states.flatten(0, 1).index_select(0, at)
+
+
+class MaskedLMHead(nn.Module):
+    """Which token stands at a place: dense, activation, norm, the tied table and a bias (Devlin et al. 2019)."""
+
+    def __init__(self, sizes: HeadSizes) -> None:
+        super().__init__()
+        self.dense = nn.Linear(sizes.hidden_size, sizes.table_size)
+        self.activation = Activation(sizes.activation)
+        self.norm = nn.LayerNorm(sizes.table_size, sizes.norm_eps)
+        self.bias = nn.Parameter(torch.zeros(sizes.vocab_size))
+
+    def features(self, states: Float[Tensor, "b t d"], at: Int[Tensor, "n"]) -> Float[Tensor, "n e"]:
+        """What the table is multiplied by."""
+        return self.norm(self.activation(self.dense(pick(states, at))))
+
+    def forward(self, states: Float[Tensor, "b t d"], at: Int[Tensor, "n"],
+                table: Float[Tensor, "v e"]) -> Float[Tensor, "n v"]:
+        """Logits at the places `at`."""
+        return F.linear(self.features(states, at), table, self.bias)
+
+
+class PairHead(nn.Module):
+    """How two segments relate, read at [CLS]: pooler (dense, tanh), then two logits.
+
+    Next sentence: 0 is next, 1 is random.  Sentence order: 0 in order, 1 swapped.
+    """
+
+    def __init__(self, sizes: HeadSizes) -> None:
+        super().__init__()
+        self.pooler = nn.Linear(sizes.hidden_size, sizes.hidden_size)
+        self.classifier = nn.Linear(sizes.hidden_size, 2)
+
+    def pooled(self, states: Float[Tensor, "b t d"], at: Int[Tensor, "p"]) -> Float[Tensor, "p d"]:
+        """The pooled state that classifiers read."""
+        return torch.tanh(self.pooler(pick(states, at)))
+
+    def forward(self, states: Float[Tensor, "b t d"], at: Int[Tensor, "p"]) -> Float[Tensor, "p 2"]:
+        """Logits of the pairs whose [CLS] stand at `at`."""
+        return self.classifier(self.pooled(states, at))
+
+
+class SpanBoundaryHead(nn.Module):
+    """Tokens of a hidden span from its two borders and the place in the span (Joshi et al. 2020, section 3.2).
+
+    Never reads the states of the span itself.  The table is tied, the bias its own.
+    """
+
+    def __init__(self, sizes: HeadSizes) -> None:
+        super().__init__()
+        self.position = nn.Embedding(MAX_SPAN, SPAN_POSITION_SIZE)
+        self.dense = nn.Linear(2 * sizes.hidden_size + SPAN_POSITION_SIZE, sizes.hidden_size)
+        self.dense_norm = nn.LayerNorm(sizes.hidden_size, sizes.norm_eps)
+        self.output = nn.Linear(sizes.hidden_size, sizes.table_size)
+        self.output_norm = nn.LayerNorm(sizes.table_size, sizes.norm_eps)
+        self.activation = Activation(sizes.activation)
+        self.bias = nn.Parameter(torch.zeros(sizes.vocab_size))
+
+    def features(self, states: Float[Tensor, "b t d"], left: Int[Tensor, "s"], right: Int[Tensor, "s"],
+                 offset: Int[Tensor, "s"]) -> Float[Tensor, "s e"]:
+        """What the table is multiplied by; `offset` counts from 1 at the first token of the span, at most MAX_SPAN."""
+        borders = (pick(states, left), pick(states, right), self.position(offset - 1))
+        x = self.dense_norm(self.activation(self.dense(torch.cat(borders, -1))))
+        return self.output_norm(self.activation(self.output(x)))
+
+    def forward(self, states: Float[Tensor, "b t d"], left: Int[Tensor, "s"], right: Int[Tensor, "s"],
+                offset: Int[Tensor, "s"], table: Float[Tensor, "v e"]) -> Float[Tensor, "s v"]:
+        """Logits of each span token."""
+        return F.linear(self.features(states, left, right, offset), table, self.bias)
+
+
+HEADS: dict[str, type[nn.Module]] = {"masked_lm": MaskedLMHead, "pair": PairHead, "span_boundary": SpanBoundaryHead}

@@ -1,0 +1,48 @@
+"""README.md of a run folder: what was trained, on what, for how long, how good it is, and where it differs from the paper."""
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from polysemy.models import RECIPES
+
+
+def card(run: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    """Markdown from the run's record (`run`) and what came of it (`results`)."""
+    config, text, row = run["config"], run["text"], RECIPES[run["config"]["recipe"]]
+    lines = [f"# {row.name}, {config['size']}", "", f"{row.summary[0].upper()}{row.summary[1:]} ({row.paper}).", "",
+             "| | |", "|---|---|"]
+    facts = {
+        "parameters": f"{results['parameters']:,}", "vocabulary": f"{config['model']['embedding']['vocab_size']:,}",
+        "text": f"{text['documents']:,} documents, {text['words']:,} words, {text['tokens']:,} tokens",
+        "budget": run["budget_text"], "steps": f"{results['step']:,}",
+        "tokens read": f"{results['tokens']:,}", "training seconds": f"{results['seconds']:,.1f}",
+        "tokens a second": f"{results['tokens'] / max(results['seconds'], 1e-9):,.0f}",
+        "processes, threads, number format": f"{run['processes']}, {run['threads']}, {run['dtype']}",
+        "seed": str(run["seed"]), "training loss": f"{results['loss']:.4f}",
+        **{name.replace("_", " "): f"{value:.4f}" for name, value in results["scores"].items()},
+        "steps skipped (not finite)": f"{results['skipped']:,}", "steps with a clipped gradient": f"{results['clipped']:,}",
+    }
+    if results["missing_rows"]:
+        facts["rows missing in metrics.jsonl"] = f"{results['missing_rows']:,} (the disk was full)"
+    lines += [f"| {name} | {value} |" for name, value in facts.items()]
+    if results.get("forgetting"):
+        lines += ["", "## What was forgotten", "", *_table(results["forgetting"])]
+    lines += ["", "## Where it differs from the paper", "", *(f"- {line}" for line in deviations(row.name, config["preset"])),
+              "", "## Use", "", "```", 'polysemy fill DIR "The [MASK] sat by the river bank."',
+              "polysemy evaluate DIR --task cloze,perplexity", "```", "",
+              "`config.json` has every setting, the hash of the text and the versions; `metrics.jsonl` one row a step."]
+    return "\n".join(lines) + "\n"
+
+
+def deviations(name: str, preset: str) -> list[str]:
+    """The recipe's deviations from its paper that concern this preset."""
+    module = importlib.import_module(RECIPES[name].configure.partition(":")[0])
+    other = {"paper": "ladder:", "ladder": "paper:"}[preset]
+    return [line for line in getattr(module, "DEVIATIONS", ()) if not line.startswith(other)]
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return ["| held-out text | loss before | loss after | change |", "|---|---|---|---|",
+            *(f"| {row['text']} | {row['before']:.4f} | {row['after']:.4f} | {row['change']:+.4f} |" for row in rows)]

@@ -1,0 +1,118 @@
+"""What learns, and how it goes to disk and back: model, optimizer and processes put together."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from polysemy.artifact import save_tensors
+from polysemy.models.pretrained import PretrainingModel
+from polysemy.models.recipe import TrainingConfig
+from polysemy.objectives.pretraining import Pretraining
+from polysemy.runtime import choose_dtype
+from polysemy.training.checkpoint import Checkpoint
+from polysemy.training.compiling import compiled
+from polysemy.training.distributed import World, is_sharded, shard, spread
+from polysemy.training.optimizer import Optimizer, OptimizerConfig
+
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """A model in training: the loop calls `module`, evaluations call `model` (the same weights)."""
+
+    model: PretrainingModel
+    module: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+    """a batch's tensors -> loss sums by head; its backward averages over processes"""
+    objective: Pretraining
+    optimizer: Optimizer
+    world: World
+    seed: int
+    """of dropout"""
+    dtype: str
+    """of weights and activations at work"""
+
+    @classmethod
+    def make(cls, model: PretrainingModel, objective: Pretraining, config: TrainingConfig, *,
+             world: World | None = None, seed: int = 0, sharded: bool = False) -> Learner:
+        """Place `model` on its device and spread it over the processes: whole in each, or in parts with `sharded`."""
+        world = world or World()
+        dtype = choose_dtype(config.dtype, world.device)
+        model.to(world.device)
+        settings = OptimizerConfig(kind=config.optimizer, learning_rate=config.learning_rate, beta1=config.beta1,
+                                   beta2=config.beta2, epsilon=config.epsilon, weight_decay=config.weight_decay,
+                                   clip=config.clip)
+        if sharded:
+            shard(model, world, dtype)
+            optimizer = Optimizer(model, settings, reduce=lambda sums: np.asarray(world.sum(sums.tolist())))
+            module: Any = model
+        else:
+            optimizer = Optimizer(model, settings, dtype=dtype)
+            module = spread(model, world)
+        return cls(model=model, module=compiled(module) if config.compile else module, objective=objective,
+                   optimizer=optimizer, world=world, seed=seed, dtype=dtype)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each process holds a part of the weights only."""
+        return is_sharded(self.model)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a checkpoint holds, not copies: float32 weights by parameter name, moments, number of updates."""
+        state = self.optimizer.state_dict()
+        if self.sharded:
+            parameters = dict(self.model.named_parameters())
+            state = {name: _as_part(tensor, parameters.get(name.partition(".")[2])) for name, tensor in state.items()}
+        return {name.removeprefix("master."): tensor for name, tensor in state.items()}
+
+    def write(self, folder: Path) -> None:
+        """Save into a checkpoint's folder; with sharded weights every process calls this and writes its part."""
+        tensors = self.tensors()
+        if self.sharded:
+            from torch.distributed.checkpoint import HuggingFaceStorageWriter, save
+
+            save(tensors, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
+            return
+        names = set(self.optimizer.masters())
+        save_tensors(folder / "model.safetensors", {name: t for name, t in tensors.items() if name in names})
+        save_tensors(folder / "optimizer.safetensors", {name: t for name, t in tensors.items() if name not in names})
+
+    def read(self, checkpoint: Checkpoint) -> None:
+        """Take over a checkpoint, whether it was written whole or in parts, by however many processes."""
+        if self.sharded or not (checkpoint.path / "model.safetensors").exists():
+            from torch.distributed.checkpoint import HuggingFaceStorageReader, load
+
+            found = {name: tensor.clone() for name, tensor in self.tensors().items()}
+            load(found, storage_reader=HuggingFaceStorageReader(str(checkpoint.path)), no_dist=self.world.size == 1)
+            found = {name: getattr(tensor, "to_local", lambda tensor=tensor: tensor)() for name, tensor in found.items()}
+        else:
+            found = checkpoint.tensors("model") | checkpoint.tensors("optimizer")
+        masters = self.optimizer.masters()
+        self.optimizer.load_state_dict({f"master.{name}" if name in masters else name: tensor
+                                        for name, tensor in found.items()})
+
+    def weights(self) -> dict[str, Tensor]:
+        """The whole float32 weights on the CPU, for a model folder; every process calls this."""
+        masters = {name: tensor for name, tensor in self.tensors().items() if name in self.optimizer.masters()}
+        return {name: getattr(tensor, "full_tensor", lambda tensor=tensor: tensor)().detach().float().cpu().contiguous()
+                for name, tensor in masters.items()}
+
+    def finite(self) -> bool:
+        """Whether every weight is a number; the same answer on all processes."""
+        own = torch.stack([master.isfinite().all() for master in self.optimizer.masters().values()]).all()
+        return self.world.largest(float(not own)) == 0
+
+
+def _as_part(tensor: Tensor, parameter: nn.Parameter | None) -> Tensor:
+    """A shard of the optimizer as a part of the whole, like its parameter."""
+    from torch.distributed.tensor import DTensor
+
+    if not isinstance(parameter, DTensor):
+        return tensor
+    return DTensor.from_local(tensor, parameter.device_mesh, parameter.placements, run_check=False,
+                              shape=parameter.shape, stride=parameter.stride())

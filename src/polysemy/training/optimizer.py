@@ -1,0 +1,266 @@
+"""AdamW and LAMB with float32 masters, clipping and decay groups; learning-rate schedules over the budget's fraction.
+
+The loop of a step is
+
+    for micro_batch in ...:
+        loss.backward()
+        optimizer.accumulate()        # only where there are several: adds up in float32
+    update = optimizer.step(rate_factor(fraction, "linear", warmup_rate))
+
+With `dtype="bfloat16"` the model's parameters become bfloat16 working copies; masters and moments are float32.  On a
+CPU the update is one pass over memory (`nn/kernels/update.py`) that clips, updates and writes the working copies; the
+torch code here is its twin and what GPUs run.  Same threads, same bits.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from polysemy.config import Config
+from polysemy.errors import InputError
+from polysemy.nn import kernels
+
+Schedule = Literal["linear", "cosine", "inverse_sqrt", "constant"]
+
+
+def rate_factor(fraction: float, schedule: Schedule = "linear", warmup_rate: float = 0.06) -> float:
+    """What to multiply the peak learning rate by when `fraction` (0..1) of the budget is done.
+
+    All climb in a straight line over the first `warmup_rate` of the budget.  Then linear and cosine fall to 0 at its
+    end, inverse_sqrt falls as (warmup_rate / fraction)**0.5 (Vaswani et al. 2017), constant stays.
+    """
+    if fraction < warmup_rate:
+        return fraction / warmup_rate
+    done = min((fraction - warmup_rate) / max(1 - warmup_rate, 1e-12), 1.0)
+    match schedule:
+        case "linear":
+            return 1 - done
+        case "cosine":
+            return (1 + math.cos(math.pi * done)) / 2
+        case "inverse_sqrt":
+            start = max(warmup_rate, 0.01)
+            return (start / max(fraction, start)) ** 0.5
+        case "constant":
+            return 1.0
+    raise InputError(f"schedule must be linear, cosine, inverse_sqrt or constant, got {schedule!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig(Config):
+    """How weights move."""
+
+    kind: Literal["adamw", "lamb"] = "adamw"
+    """adamw (Loshchilov and Hutter 2019) or lamb (You et al. 2020, algorithm 2), both with bias correction"""
+    learning_rate: float = 1e-3
+    """peak; each step multiplies it by its factor"""
+    beta1: float = 0.9
+    beta2: float = 0.98
+    epsilon: float = 1e-6
+    weight_decay: float = 0.01
+    """on matrices and tables; never on biases and norms"""
+    clip: float = 1.0
+    """largest norm of the whole gradient; 0 switches clipping off"""
+
+    def check(self) -> None:
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+        if not self.learning_rate > 0 or not self.epsilon > 0:
+            raise InputError(f"learning_rate and epsilon must be above 0, got {self.learning_rate} and {self.epsilon}")
+        if self.weight_decay < 0 or self.clip < 0:
+            raise InputError(f"weight_decay and clip must not be negative, got {self.weight_decay} and {self.clip}")
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one step did."""
+
+    norm: float
+    """of the whole gradient before clipping"""
+    applied: bool
+    """False when the norm was not finite: then nothing at all was changed, but gradients are gone"""
+    clipped: bool
+    """the gradient was longer than allowed"""
+
+
+class Slot:
+    """One parameter with its master and moments (float32; the master is the parameter itself unless that is bfloat16)."""
+
+    def __init__(self, name: str, parameter: nn.Parameter, decays: bool, dtype: torch.dtype) -> None:
+        self.name, self.parameter, self.decays = name, parameter, decays
+        master = _local(parameter.detach()).to(torch.float32)
+        if dtype != torch.float32:
+            master = master.clone()
+            parameter.data = parameter.data.to(dtype)
+        self.master = master
+        self.first, self.second = torch.zeros_like(master), torch.zeros_like(master)
+        self.sum: Tensor | None = None
+
+    @property
+    def work(self) -> Tensor:
+        """The working copy, or the master where there is none."""
+        return _local(self.parameter.detach())
+
+    def gradient(self) -> Tensor:
+        """Accumulated or fresh; zeros for a parameter that took no part."""
+        grad = None if self.parameter.grad is None else _local(self.parameter.grad)
+        if self.sum is None:
+            return torch.zeros_like(self.work) if grad is None else grad.contiguous()
+        return self.sum if grad is None else self.sum.add_(grad)
+
+
+class Optimizer:
+    """Moves a model's weights.  Parameters that several modules share are one."""
+
+    def __init__(self, model: nn.Module, config: OptimizerConfig, *, dtype: str = "float32",
+                 reduce: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
+        """`dtype` of the working weights.  `reduce` adds sums of squares up over processes that hold shards."""
+        if dtype not in ("float32", "bfloat16"):
+            raise InputError(f"dtype must be float32 or bfloat16, got {dtype!r}")
+        self.config, self.reduce = config, reduce or (lambda sums: sums)
+        self.steps = 0
+        work = torch.bfloat16 if dtype == "bfloat16" else torch.float32
+        self.slots = [Slot(name, p, p.dim() >= 2, work) for name, p in model.named_parameters() if p.requires_grad]
+        self._table: Any = None
+
+    # --- a step
+
+    @torch.no_grad()
+    def accumulate(self) -> None:
+        """Move the gradients of one micro-batch into float32 sums."""
+        for slot in self.slots:
+            grad = slot.parameter.grad
+            if grad is not None:
+                slot.sum = _local(grad).float() if slot.sum is None else slot.sum.add_(_local(grad))
+                slot.parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, factor: float = 1.0) -> Update:
+        """Clip, update by `factor` times the peak learning rate, and drop the gradients."""
+        gradients = [slot.gradient() for slot in self.slots]
+        fast = kernels.usable(*gradients, *(slot.work for slot in self.slots))
+        norm = float(np.sqrt(self.reduce(self._squares(gradients, fast)).sum()))
+        limit = self.config.clip
+        scale = min(1.0, limit / (norm + 1e-6)) if limit else 1.0
+        finite = math.isfinite(norm)
+        if finite:
+            self.steps += 1
+            move = self._move_fast if fast else self._move
+            move(gradients, scale, self.config.learning_rate * factor)
+        self.zero_grad()
+        return Update(norm=norm, applied=finite, clipped=finite and scale < 1)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for slot in self.slots:
+            slot.parameter.grad = slot.sum = None
+
+    # --- what a checkpoint holds
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Plain tensors, not copies: masters, moments and the step count."""
+        state = {"steps": torch.tensor(self.steps)}
+        for slot in self.slots:
+            state |= {f"master.{slot.name}": slot.master, f"first.{slot.name}": slot.first,
+                      f"second.{slot.name}": slot.second}
+        return state
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take the state over, and with it the model's weights; InputError when it is another model's."""
+        expected = self.state_dict()
+        if state.keys() != expected.keys() or any(state[k].shape != expected[k].shape for k in expected):
+            wrong = sorted(state.keys() ^ expected.keys()) or [k for k in expected if state[k].shape != expected[k].shape]
+            raise InputError(f"optimizer state must be of this model, got a difference at {wrong[0]}")
+        self.steps = int(state["steps"])
+        for slot in self.slots:
+            for part, tensor in (("master", slot.master), ("first", slot.first), ("second", slot.second)):
+                tensor.copy_(state[f"{part}.{slot.name}"])
+            slot.work.copy_(slot.master)
+
+    def masters(self) -> dict[str, Tensor]:
+        """The float32 weights by parameter name, not copies."""
+        return {slot.name: slot.master for slot in self.slots}
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Take masters anew from the model after something else has changed its weights."""
+        for slot in self.slots:
+            slot.master.copy_(slot.work)
+
+    # --- the twin: plain torch
+
+    def _squares(self, gradients: list[Tensor], fast: bool) -> np.ndarray:
+        """Sum of squares of each tensor's gradient, float64."""
+        if not fast:
+            return torch.stack([g.double().pow(2).sum() for g in gradients]).cpu().numpy()
+        from polysemy.nn.kernels.update import square_sums
+
+        table = self._addresses(gradients)
+        square_sums(table, self._words)
+        return table.by_tensor(0)
+
+    def _move(self, gradients: list[Tensor], scale: float, rate: float) -> None:
+        c = self.config
+        correct1, correct2 = 1 - c.beta1**self.steps, 1 - c.beta2**self.steps
+        directions = []
+        for slot, gradient in zip(self.slots, gradients, strict=True):
+            g = gradient.float() * scale
+            slot.first.lerp_(g, 1 - c.beta1)
+            slot.second.mul_(c.beta2).addcmul_(g, g, value=1 - c.beta2)
+            direction = (slot.first / correct1) / (slot.second.sqrt() / correct2**0.5 + c.epsilon)
+            directions.append(direction.add_(slot.master, alpha=c.weight_decay if slot.decays else 0.0))
+        trust = np.ones(len(directions))
+        if c.kind == "lamb":
+            trust = self._trust(*(np.array([float(x.double().pow(2).sum()) for x in tensors]) for tensors in
+                                  ([slot.master for slot in self.slots], directions)))
+        for slot, direction, ratio in zip(self.slots, directions, trust, strict=True):
+            slot.master.add_(direction, alpha=-rate * float(ratio))
+            if slot.work.dtype != torch.float32:
+                slot.work.copy_(slot.master)
+
+    def _trust(self, masters: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """LAMB's ratio of norms for each tensor; 1 for biases and norms and where a norm is 0."""
+        p, u = np.sqrt(self.reduce(masters)), np.sqrt(self.reduce(directions))
+        free = np.array([slot.decays for slot in self.slots])
+        return np.where(free & (p > 0) & (u > 0), p / np.where(u > 0, u, 1), 1.0)
+
+    # --- the fast path
+
+    def _addresses(self, gradients: list[Tensor]) -> Any:
+        from polysemy.nn.kernels.update import Table
+
+        if self._table is None:
+            self._table = Table([slot.master.numel() for slot in self.slots])
+        self._words = torch.tensor([[g.data_ptr(), g.element_size(), s.master.data_ptr(), s.first.data_ptr(),
+                                     s.second.data_ptr(), s.work.data_ptr(), 0, 0]
+                                    for s, g in zip(self.slots, gradients, strict=True)])
+        return self._table
+
+    def _move_fast(self, gradients: list[Tensor], scale: float, rate: float) -> None:
+        from polysemy.nn.kernels import update
+
+        c, table = self.config, self._table
+        correct1, root2 = 1 - c.beta1**self.steps, (1 - c.beta2**self.steps) ** -0.5
+        words = self._words.numpy().view(np.float64)
+        decay = np.array([c.weight_decay if slot.decays else 0.0 for slot in self.slots])
+        if c.kind == "adamw":
+            words[:, 6] = 1 - rate * decay
+            update.adamw(table, self._words, scale, c.beta1, c.beta2, rate / correct1, c.epsilon, root2)
+            return
+        words[:, 6] = decay
+        update.lamb_directions(table, self._words, scale, c.beta1, c.beta2, 1 / correct1, c.epsilon, root2)
+        words[:, 7] = self._trust(table.by_tensor(0), table.by_tensor(1))
+        update.lamb_apply(table, self._words, rate, 1 / correct1, c.epsilon, root2)
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """This process's shard of a distributed tensor; any other tensor as it is."""
+    to_local = getattr(tensor, "to_local", None)
+    return tensor if to_local is None else to_local()

@@ -1,0 +1,248 @@
+"""One whole pretraining run: prepare the text, train, save, and leave a run folder that `polysemy.load` opens.
+
+While the run goes on its folder holds `text/` (tokenizer and shards), `checkpoints/` (with `run.json`: what it was
+started with), `metrics.jsonl` and `lock`; at the end also config.json, model.safetensors, the tokenizer's files and
+README.md.  The same call goes on from the newest checkpoint, or does nothing when the run is done.
+"""
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from polysemy.artifact import read_json, write_json
+from polysemy.errors import InputError
+from polysemy.models.pretrained import PretrainingModel
+from polysemy.models.recipe import PretrainingConfig
+from polysemy.objectives.pretraining import Pretraining
+from polysemy.runtime import choose_device, environment
+from polysemy.text.batches import Batches
+from polysemy.text.corpus import Documents
+from polysemy.text.shards import Shards
+from polysemy.text.tokenizer import Tokenizer
+from polysemy.training.budget import Budget, Course, Moment, State
+from polysemy.training.checkpoint import Checkpoints
+from polysemy.training.distributed import World, join
+from polysemy.training.held_out import HeldOut
+from polysemy.training.incremental import Replay, Start
+from polysemy.training.learner import Learner
+from polysemy.training.lock import NAME as LOCK
+from polysemy.training.lock import folder_lock
+from polysemy.training.loop import Step
+from polysemy.training.metrics import Metrics
+from polysemy.training.outcome import NotFinite, RunFailed
+from polysemy.training.prepared import PreparedText, open_text, prepare_text
+from polysemy.training.record import NAME as RECORD
+from polysemy.training.record import keep_record
+from polysemy.training.run import Run, Scores, evaluation
+from polysemy.training.signals import Signals
+
+CLOCK = "clock.json"
+BEFORE = "before.json"
+BAD = "bad_batches.json"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What few runs need to be told."""
+
+    tokenizer: Tokenizer | None = None
+    """use this one instead of training one on the text"""
+    device: str = "auto"
+    sharded: bool = False
+    """under torchrun: each process holds a part of weights and optimizer (FSDP2)"""
+    unit: str = "character"
+    """what a Chinese word is: character or word"""
+    milestones: tuple[float, ...] = ()
+    """fractions of the budget at which the model is also written, as `milestones/<fraction>`"""
+    preparing: Callable[[Any], None] | None = None
+    """is shown how far reading and tokenizing is"""
+
+
+def pretrain(config: PretrainingConfig, data: Documents | PreparedText, folder: str | Path, *, budget: Budget,
+             seed: int = 0, resume: bool = True, start_from: str | Path | None = None, replay: float = 0.0,
+             evaluate: Callable[[PretrainingModel], Scores] | None = None,
+             progress: Callable[[Step], None] | None = None, options: Options = Options()) -> Path:
+    """Train `config` on `data` for `budget` and leave a run folder.
+
+    Stopped and called again it goes on (with `resume` False a folder that holds a run is refused) and ends with the
+    weights of an uninterrupted run, bit for bit, on the same processes, threads and number format; with a budget in
+    minutes as far as metrics.jsonl recorded its clock.  Under torchrun every process makes the same call.
+    `start_from` is the folder of a trained model to go on from; `replay` the share of each batch that is its old text.
+    `evaluate` gives further scores; `progress` is shown every step, until it raises an OSError.
+
+    Raises InputError for bad input (a folder in use, another text than before, a setting that reshapes the model),
+    Interrupted after a signal, NotFinite or RunFailed when the run cannot go on.
+    """
+    folder = Path(folder)
+    with Signals() as signals, join(choose_device(options.device)) as world, _claimed(folder, world, resume):
+        start = Start.open(Path(start_from), replay=replay > 0) if start_from is not None else None
+        config = start.adapt(config) if start is not None else config
+        text = _text(data, config, folder, world, options, start)
+        config = fitted(config, text.tokenizer)
+        learner = _learner(config, seed, world, options, start)
+        record = {"config": config.to_dict(), "budget": budget.to_dict(), "budget_text": str(budget), "seed": seed,
+                  "replay": replay, "start": start.sha256 if start else None, "text_hash": text.hash,
+                  "tokenizer": text.tokenizer.fingerprint(), "dtype": learner.dtype, "processes": world.size,
+                  "threads": torch.get_num_threads(), "text": text.source, "environment": environment()}
+        run = _run(folder, config, text, learner, budget, record, start, replay, evaluate)
+        run.progress, run.milestones = progress, options.milestones
+        if run.course.done(run.state) and (folder / "config.json").exists():
+            return folder
+        try:
+            run.go(signals)
+        except NotFinite as error:
+            raise _with_rows(error, folder, world) from error
+    return folder
+
+
+def fitted(config: PretrainingConfig, tokenizer: Tokenizer) -> PretrainingConfig:
+    """`config` with a token table as large as the tokenizer: a small text gives fewer pieces than were asked for."""
+    embedding = config.model.embedding.replace(vocab_size=tokenizer.vocab_size)
+    return config.replace(model=config.model.replace(embedding=embedding))
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path, world: World, resume: bool) -> Iterator[None]:
+    """The folder, made and locked by the first process; the others wait until it has it."""
+    with contextlib.ExitStack() as stack:
+        with world.together("taking the output folder"):
+            if world.first:
+                _check_folder(folder, resume)
+                try:
+                    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+                    stack.enter_context(folder_lock(folder))
+                except OSError as error:
+                    raise RunFailed(f"output folder must be writable, got {folder} ({error.strerror})") from error
+                for path in folder.glob(".*.tmp"):
+                    path.unlink(missing_ok=True)
+        yield
+
+
+def _check_folder(folder: Path, resume: bool) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"output folder must be a folder, got the file {folder}")
+    begun = (folder / "checkpoints" / RECORD).exists()
+    others = {path.name for path in folder.iterdir()} - {LOCK, "text", "checkpoints"}
+    if not begun and others:
+        raise InputError(f"output folder must be new, empty or hold a run to go on with, got {folder} with "
+                         f"{sorted(others)[0]}; choose another name")
+    if begun and not resume:
+        raise InputError(f"output folder must not hold a run, got {folder}; choose another name, or go on with it")
+
+
+def _text(data: Documents | PreparedText, config: PretrainingConfig, folder: Path, world: World, options: Options,
+          start: Start | None) -> PreparedText:
+    """The tokenized text: made by the first process, opened by the others."""
+    if isinstance(data, PreparedText):
+        return data
+    tokenizer, made = start.tokenizer if start is not None else options.tokenizer, None
+    with world.together("preparing the text"):
+        if world.first:
+            made = prepare_text(data, config, folder / "text", tokenizer=tokenizer, unit=options.unit,
+                                progress=options.preparing)
+    found, tokenizer = world.from_first(None if made is None else (made.source, made.tokenizer))
+    return made or open_text(found, tokenizer)
+
+
+def _learner(config: PretrainingConfig, seed: int, world: World, options: Options, start: Start | None) -> Learner:
+    model = PretrainingModel(config.model, config.heads, seed=seed) if start is None else start.model
+    return Learner.make(model, Pretraining(config.heads), config.training, world=world, seed=seed,
+                        sharded=options.sharded)
+
+
+def _run(folder: Path, config: PretrainingConfig, text: PreparedText, learner: Learner, budget: Budget,
+         record: dict[str, Any], start: Start | None, replay: float,
+         evaluate: Callable[[PretrainingModel], Scores] | None) -> Run:
+    """All parts of a run, as they were at its newest checkpoint."""
+    world, checkpoints = learner.world, Checkpoints(folder / "checkpoints", keep=config.training.keep)
+    metrics = Metrics(folder / "metrics.jsonl")
+    changes: list[str] = []
+    with world.together("opening the run"):
+        if world.first:
+            checkpoints.clean()
+            changes = keep_record(checkpoints.folder, record)
+    if changes:
+        log.warning("going on with other settings than before: %s", "; ".join(changes))
+    batches: Batches | Replay = _batches(config, text.train, text.tokenizer, record["seed"])
+    if replay and start is not None and start.text is not None:
+        batches = Replay(batches, _batches(config, start.text.train, text.tokenizer, record["seed"]), replay)
+    held_out = _held_out(config, text, learner)
+    texts = _texts(config, learner, held_out, start)
+    state, loss, scores, before = State(), math.nan, {}, {}
+    found = world.from_first(checkpoints.newest() if world.first else None)
+    if found is None:
+        before = {name: judge() for name, judge in texts.items()}
+        if world.first and texts:
+            write_json(checkpoints.folder / BEFORE, before)
+    else:
+        learner.read(found)
+        saved = found.state()
+        state, loss, scores = State.from_dict(saved["state"]), float(saved["loss"]), saved["scores"]
+        before = read_json(checkpoints.folder / BEFORE) if texts else {}
+    same_budget = not any(change.startswith("budget.") for change in changes)
+    recorded = world.from_first(_rewind(metrics, checkpoints.folder, state.step, same_budget) if world.first else None)
+    return Run(folder=folder, config=config, tokenizer=text.tokenizer, learner=learner, batches=batches,
+               course=Course(budget, batches=batches, recorded=recorded), checkpoints=checkpoints, metrics=metrics,
+               record=record, evaluate=evaluation(learner, held_out, evaluate), texts=texts, before=before, state=state,
+               loss=loss, scores=scores, saved=found.step if found is not None else None)
+
+
+def _batches(config: PretrainingConfig, shards: Shards, tokenizer: Tokenizer, seed: int) -> Batches:
+    return Batches(shards, tokenizer, config.segments, config.corruption, batch_size=config.training.batch_size,
+                   length=config.training.length, seed=seed)
+
+
+def _held_out(config: PretrainingConfig, text: PreparedText, learner: Learner) -> HeldOut | None:
+    """The held-out text as this recipe sees it, the same rows whatever the run's seed."""
+    if text.held_out is None:
+        return None
+    try:
+        batches = _batches(config, text.held_out, text.tokenizer, seed=0)
+    except InputError as error:  # a recipe may need more than the little that is held out, such as two documents
+        log.warning("no held-out loss: %s", error)
+        return None
+    return HeldOut(batches, learner.objective, learner.world, micro_batch_size=config.training.micro_batch_size)
+
+
+def _texts(config: PretrainingConfig, learner: Learner, new: HeldOut | None,
+           start: Start | None) -> dict[str, Callable[[], Scores]]:
+    """The held-out texts of the forgetting table: old and new, where another model was started from."""
+    if start is None:
+        return {}
+    old = _held_out(config, start.text, learner) if start.text is not None else None
+    return {name: lambda judge=judge: judge(learner.model)
+            for name, judge in (("old", old), ("new", new)) if judge is not None}
+
+
+def _rewind(metrics: Metrics, folder: Path, step: int, same_budget: bool) -> Mapping[int, Moment]:
+    """Cut metrics back to `step`; what the clock said of the steps that are done again, unless the budget changed.
+
+    It is kept in a file of its own, for the steps may be cut short once more.
+    """
+    moments = {}
+    if (folder / CLOCK).exists():
+        moments = {int(number): Moment(*moment) for number, moment in read_json(folder / CLOCK).items()}
+    moments |= {row["step"]: Moment(row["fraction"], row["seconds"]) for row in metrics.rows() if "fraction" in row}
+    moments = {number: moment for number, moment in moments.items() if number > step} if same_budget else {}
+    write_json(folder / CLOCK, moments)
+    metrics.keep_until(step)
+    return moments
+
+
+def _with_rows(error: NotFinite, folder: Path, world: World) -> NotFinite:
+    """The error, saying where the identity of the rows was written."""
+    path = folder / "checkpoints" / BAD
+    if world.first:
+        with contextlib.suppress(OSError):
+            write_json(path, error.batches)
+    return NotFinite(f"{error}; {path} lists the rows, the last checkpoint is untouched", error.batches)

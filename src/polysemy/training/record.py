@@ -1,0 +1,55 @@
+"""What a run was started with, kept beside its checkpoints: what may change when it goes on, and what may not."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from polysemy.artifact import read_json, write_json
+from polysemy.errors import InputError
+
+NAME = "run.json"
+FIXED = ("config.recipe", "config.heads", "config.tokenizer", "config.model")
+"""settings that decide the shape of the weights or the meaning of ids"""
+FREE = ("dropout", "attention_dropout")
+"""settings inside of those that do not"""
+DESCRIBES = ("environment", "text", "tokenizer")
+MISSING = "nothing"
+
+
+def keep_record(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    """Write the record, or hold it against the one that is there; returns the changes, each as `key: old -> new`.
+
+    InputError when the text or tokenizer is another one, or when a setting changed that shapes the model: it names the
+    key.  Everything else (learning rate, steps, batch size ...) may change; the run is then not the one it would have
+    been, which is why the changes are returned to be shown.
+    """
+    path = folder / NAME
+    if not path.exists():
+        write_json(path, record)
+        return []
+    old = read_json(path)
+    for key, what in (("text_hash", "text"), ("tokenizer", "tokenizer"), ("start", "model that --from names")):
+        if old.get(key) != record.get(key):
+            raise InputError(f"{what} must be the one that the run in {folder.parent} began with, got another; use a new "
+                             f"output folder, or go on with new text by --from {folder.parent} -o NEW")
+    before, now = dict(_flat(old)), dict(_flat(record))
+    changes = []
+    for key in sorted(before.keys() | now.keys()):
+        was, becomes = before.get(key, MISSING), now.get(key, MISSING)
+        if was == becomes or key.startswith(DESCRIBES):
+            continue
+        if key.startswith(FIXED) and not key.endswith(FREE):
+            raise InputError(f"{key.removeprefix('config.')} must stay {was!r} when a run goes on, got {becomes!r}; "
+                             "use a new output folder, or the old value")
+        changes.append(f"{key.removeprefix('config.')}: {was} -> {becomes}")
+    write_json(path, record)
+    return changes
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _flat(item, f"{prefix}.{name}" if prefix else name)
+    else:
+        yield prefix, value
