@@ -150,13 +150,13 @@ def peer(args: argparse.Namespace) -> dict:
 def ours(args: argparse.Namespace) -> dict:
     """Polysemy's training step over the same batches."""
     from polysemy.config import with_settings
-    from polysemy.models import resolve, recipe
+    from polysemy.models import find_recipe, resolve
     from polysemy.runtime import set_threads
     from polysemy.training.pretrain import Trainer
 
     set_threads(args.threads)
     batches, held_out, tokenizer = opened(Path(args.work), args.batch_size, 128)
-    config = resolve(recipe("roberta").configure)(size=args.size, preset="ladder", vocab_size=tokenizer.vocab_size)
+    config = resolve(find_recipe("roberta").configure)(size=args.size, preset="ladder", vocab_size=tokenizer.vocab_size)
     config = with_settings(config, dict(word.split("=", 1) for word in args.settings))
     trainer = Trainer(config, tokenizer, seed=1)
     curve, clock, tokens, step = [], Clock(args.minutes), 0, 0

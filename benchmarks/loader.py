@@ -48,7 +48,8 @@ def corpus(tokens: int) -> Shards:
     word_starts[sentence_starts[:-1]] = True
     arrays = {"ids": ids, "word_starts": word_starts, "sentence_starts": sentence_starts,
               "document_starts": sentence_starts[document_sentences], "document_sentences": document_sentences}
-    return Shards(arrays, {"vocab_size": VOCAB_SIZE, "bytes": total, "words": int(word_starts.sum()), "hash": "synthetic"})
+    facts = {"vocab_size": VOCAB_SIZE, "bytes": total, "words": int(word_starts.sum()), "hash": "synthetic"}
+    return Shards(arrays, facts)
 
 
 def tokenizer() -> Any:

@@ -50,8 +50,8 @@ class Numbers:
 def numbers(num_documents: int = 30, vocab_size: int = 40, seed: int = 0) -> Shards:
     """Documents of three to six sentences of random ids."""
     random = random_for("numbers", seed)
-    documents = [[random.integers(FIRST, vocab_size, random.integers(3, 9)).tolist() for _ in range(random.integers(3, 7))]
-                 for _ in range(num_documents)]
+    documents = [[random.integers(FIRST, vocab_size, random.integers(3, 9)).tolist()
+                  for _ in range(random.integers(3, 7))] for _ in range(num_documents)]
     return Shards.from_documents(documents, vocab_size)
 
 
@@ -62,7 +62,8 @@ def small_config(*, hidden_size: int = 16, num_layers: int = 1, num_heads: int =
     settings = {"batch_size": 4, "length": 16, "learning_rate": 1e-2, "dtype": "float32", "checkpoint_every": 1000,
                 "evaluate_every": 1000} | training
     model = EncoderConfig(
-        embedding=EmbeddingConfig(vocab_size=vocab_size, position=Learned(max_positions=64), num_segments=2, dropout=dropout),
+        embedding=EmbeddingConfig(vocab_size=vocab_size, position=Learned(max_positions=64), num_segments=2,
+                                  dropout=dropout),
         transformer=TransformerConfig(hidden_size=hidden_size, num_layers=num_layers, num_heads=num_heads,
                                       intermediate_size=2 * hidden_size, dropout=dropout, attention_dropout=dropout))
     return PretrainingConfig(recipe="bert", model=model, heads=heads, tokenizer=TokenizerConfig(vocab_size=200),
@@ -70,7 +71,8 @@ def small_config(*, hidden_size: int = 16, num_layers: int = 1, num_heads: int =
                              training=TrainingConfig(**settings), size="tiny")
 
 
-def make_batches(config: PretrainingConfig, shards: Shards | None = None, seed: int = 0, tokenizer: Any = None) -> Batches:
+def make_batches(config: PretrainingConfig, shards: Shards | None = None, seed: int = 0,
+                 tokenizer: Any = None) -> Batches:
     return Batches(shards or numbers(), tokenizer or Numbers(config.model.embedding.vocab_size), config.segments,
                    config.corruption, batch_size=config.training.batch_size, length=config.training.length, seed=seed)
 

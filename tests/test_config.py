@@ -77,3 +77,14 @@ def test_damaged_json_is_refused_by_type_not_coerced(data: object) -> None:
 
 def test_notes_are_read_from_the_source() -> None:
     assert field_notes(Model) == {"size": "width of the states"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named(Config):
+    kind: Literal["a", "b"] = "a"
+
+
+def test_a_config_may_have_a_field_called_kind() -> None:
+    assert Named.from_dict(json.loads(json.dumps(Named(kind="b").to_dict()))) == Named(kind="b")
+    with pytest.raises(InputError, match="kind must be a | b"):
+        Named.from_dict({"kind": "Named"})

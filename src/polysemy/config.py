@@ -1,7 +1,8 @@
 """Frozen dataclass configs: check, copy with changes, write as JSON and read back.
 
 A field that offers a choice is typed as a union of config classes (`Tokens | WholeWords | Spans`); in JSON
-every config carries its class name under "kind".  The string written under a field is its note, shown in help.
+every config carries its class name under "kind" (unless it has a field of that name; then it is no member of a union).
+The string written under a field is its note, shown in help.
 """
 from __future__ import annotations
 
@@ -49,20 +50,18 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` gives an equal object back."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {"kind": type(self).__name__, **{name: _encode(value) for name, value in fields.items()}}
+        fields = {field.name: _encode(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return fields if "kind" in fields else {"kind": type(self).__name__, **fields}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The config that `to_dict` wrote; unknown keys, wrong types and wrong kinds are InputErrors."""
         if not isinstance(data, Mapping):
             raise InputError(f"{cls.__name__} must be a JSON object, got {type(data).__name__}")
-        values = {name: value for name, value in data.items() if name != "kind"}
-        kind = data.get("kind", cls.__name__)
-        if kind != cls.__name__:
+        hints, values = hints_of(cls), dict(data)
+        if "kind" not in hints and (kind := values.pop("kind", cls.__name__)) != cls.__name__:
             raise InputError(f"kind must be {cls.__name__!r}, got {kind!r}")
         cls._refuse_unknown(values)
-        hints = hints_of(cls)
         return cls(**{name: _decode(hints[name], value, name) for name, value in values.items()})
 
     @classmethod

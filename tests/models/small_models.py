@@ -21,9 +21,10 @@ SENTENCES = (
 
 
 @functools.cache
-def tokenizer(kind: str = "wordpiece", vocab_size: int = 360) -> Tokenizer:
-    """Trained on SENTENCES."""
-    config = TokenizerConfig(kind=kind, vocab_size=vocab_size, coverage=1.0, min_frequency=1)  # type: ignore[arg-type]
+def tokenizer(kind: str = "wordpiece") -> Tokenizer:
+    """Trained on SENTENCES, with so few pieces that most words have several."""
+    sizes = {"wordpiece": 150, "bpe": 150, "unigram": 110, "bytebpe": 340}
+    config = TokenizerConfig(kind=kind, vocab_size=sizes[kind], coverage=1.0, min_frequency=1)  # type: ignore[arg-type]
     return Tokenizer.train(SENTENCES * 3, config)
 
 

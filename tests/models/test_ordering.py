@@ -8,7 +8,7 @@ import torch
 from polysemy.errors import InputError
 from polysemy.models.ordering import _improved, _values, best_order, pair_scores
 from polysemy.runtime import random_for
-from tests.models.small_models import SENTENCES, encoder
+from small_models import SENTENCES, encoder
 
 
 def evidence(order: list[int], noise: float, seed: int) -> np.ndarray:

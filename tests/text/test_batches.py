@@ -72,7 +72,7 @@ def test_take_is_slicing(recipe: tuple[Segments, Corruption]) -> None:
     batches = make(*recipe)
     batch = batches[3]
     assert same(batch.take(range(6)), batch)
-    assert same(joined([batch.take(range(0, 2)), batch.take([2]), batch.take(range(3, 6))]), batch)
+    assert same(joined([batch.take(range(2)), batch.take([2]), batch.take(range(3, 6))]), batch)
     assert same(batch.take([4, 1, 1]), batches.at(batch.rows[[4, 1, 1]])), "any order, rows twice"
     assert same(batch.take([]).take([]), batch.take([]))
     assert batch.take([2]).num_tokens == batch.visible[2].sum()
@@ -167,7 +167,7 @@ def test_an_error_in_the_prefetching_thread_is_raised_where_batches_are_read() -
                 raise OSError("the shard is gone")
             return super().__getitem__(t)
 
-    failing = Failing(SHARDS, IdTokenizer(), FullSentences(), Tokens(), batch_size=2, length=48, seed=0)  # type: ignore[arg-type]
+    failing = Failing(SHARDS, IdTokenizer(), FullSentences(), Tokens(), batch_size=2, length=48, seed=0)
     ahead = prefetch(failing)
     assert [next(ahead).rows[0], next(ahead).rows[0]] == [0, 2]
     with pytest.raises(OSError, match="gone"):
@@ -205,21 +205,21 @@ def test_one_sentence_of_one_token_can_be_learned_from() -> None:
 def test_nothing_to_train_on_is_said() -> None:
     with pytest.raises(InputError, match="nothing to train on"):
         make(SentenceOrder(), shards=from_ids([[[7]], [[8]]]))
-    empty = Shards({"ids": np.zeros(0, np.uint16), "word_starts": np.zeros(0, bool),
-                    **{name: np.zeros(1, np.int64) for name in ("sentence_starts", "document_starts", "document_sentences")}},
+    none = {name: np.zeros(1, np.int64) for name in ("sentence_starts", "document_starts", "document_sentences")}
+    empty = Shards({"ids": np.zeros(0, np.uint16), "word_starts": np.zeros(0, bool), **none},
                    {"vocab_size": 8000, "bytes": 0, "words": 0, "hash": ""})
     for segments, corruption in RECIPES[1:]:
         with pytest.raises(InputError, match="nothing to train on"):
             make(segments, corruption, shards=empty)
     with pytest.raises(InputError, match="nothing to train on"):
-        Batches(Shards.from_documents([[[7]]], 8), IdTokenizer(vocab_size=8), Stretch(), Tokens(), batch_size=1,  # type: ignore[arg-type]
+        Batches(Shards.from_documents([[[7]]], 8), IdTokenizer(vocab_size=8), Stretch(), Tokens(), batch_size=1,
                 length=16, seed=0)
 
 
 @pytest.mark.parametrize(("build", "message"), [
     (lambda: make(batch_size=0), "batch_size must be at least 1"),
     (lambda: make(length=7), "length must be at least 8"),
-    (lambda: Batches(SHARDS, IdTokenizer(vocab_size=100), Stretch(), Tokens(), batch_size=1, length=16, seed=0),  # type: ignore[arg-type]
+    (lambda: Batches(SHARDS, IdTokenizer(vocab_size=100), Stretch(), Tokens(), batch_size=1, length=16, seed=0),
      "tokenizer must be the one"),
 ])
 def test_wrong_settings_are_refused(build: Callable[[], object], message: str) -> None:
@@ -250,8 +250,9 @@ def test_the_random_numbers_are_splitmix64_and_even() -> None:
     assert abs(np.corrcoef(values[1:], values[:-1])[0, 1]) < 0.03
     assert {below(np.uint64(1), i, 3) for i in range(100)} == {0, 1, 2}
     for size in (1, 2, 3, 5, 64, 1000):
-        assert sorted(shuffled(np.arange(size), size, np.uint64(4))) == list(range(size))
-    assert not np.array_equal(shuffled(np.arange(1000), 1000, np.uint64(4)), shuffled(np.arange(1000), 1000, np.uint64(5)))
+        orders = [shuffled(np.arange(size), size, np.uint64(key)).tolist() for key in (4, 5)]
+        assert sorted(orders[0]) == list(range(size))
+        assert size < 64 or orders[0] != orders[1]
 
 
 def test_packing_puts_every_piece_in_one_row_and_fills_rows() -> None:

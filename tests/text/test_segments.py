@@ -16,7 +16,7 @@ ALL = [FullSentences(), FullSentences(cross_documents=False), Stretch(), NextSen
 
 
 def batches_of(shards: Shards, segments: Segments, length: int = 64, seed: int = 0, **settings: object) -> Batches:
-    return Batches(shards, IdTokenizer(), segments, settings.pop("corruption", Tokens()), batch_size=16, length=length,  # type: ignore[arg-type]
+    return Batches(shards, IdTokenizer(), segments, settings.pop("corruption", Tokens()), batch_size=16, length=length,
                    seed=seed)
 
 
@@ -137,7 +137,7 @@ def test_a_row_ends_only_where_the_next_sentence_does_not_fit(segments: Segments
 def test_a_sentence_longer_than_a_row_is_cut_and_goes_on() -> None:
     shards = from_ids([[[7] * 5, [8] * 300, [9] * 5]])
     for segments in (Stretch(), FullSentences(), FullSentences(empty_rate=1.0)):
-        starts, lengths, _ = epoch_runs(batches_of(shards, segments, length=32))
+        _, lengths, _ = epoch_runs(batches_of(shards, segments, length=32))
         assert lengths.sum() == 310
         assert lengths.max() == 30
 
@@ -150,7 +150,7 @@ def test_long_documents_are_parted_at_sentence_ends(monkeypatch: pytest.MonkeyPa
     sizes = np.diff(shards.sentence_starts[sections.sentences])
     assert sizes.sum() == shards.num_tokens
     assert sizes.max() <= 100 + 20
-    starts, lengths, _ = epoch_runs(batches_of(shards, FullSentences()))
+    _, lengths, _ = epoch_runs(batches_of(shards, FullSentences()))
     assert lengths.sum() == shards.num_tokens
 
 
@@ -181,7 +181,8 @@ def test_pairs_have_segments_0_and_1() -> None:
 
 
 def test_next_sentence_labels_are_balanced() -> None:
-    labels = whole_epoch(batches_of(numbered(documents=20, sentences=60, tokens=6), NextSentence(), length=32)).pair_labels
+    shards = numbered(documents=20, sentences=60, tokens=6)
+    labels = whole_epoch(batches_of(shards, NextSentence(), length=32)).pair_labels
     assert len(labels) > 300
     assert abs(labels.mean() - 0.5) < 4 * 0.5 / np.sqrt(len(labels))
 
@@ -332,7 +333,7 @@ def test_epochs_are_other_rows_in_another_order() -> None:
                                   lambda: SentenceOrder(short_rate=2.0)])
 def test_rates_out_of_range_are_refused(make: object) -> None:
     with pytest.raises(InputError, match=r"0\.\.1"):
-        make()  # type: ignore[operator]
+        make()
 
 
 @pytest.mark.parametrize("segments", ALL, ids=repr)

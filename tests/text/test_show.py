@@ -18,7 +18,8 @@ from polysemy.text.tokenizer import Tokenizer, TokenizerConfig
 
 ENGLISH = ["The unhappiness of the bank was plain. It sat by the river and the river ran on. Nobody came to the bank.",
            "A robot must obey the orders given to it. It may not harm a human being. Nobody asked the robot about it."]
-CHINESE = ["银行在河边。他坐在河岸上看书，没有人来。河水一直流。", "机器人必须服从命令。它不得伤害人类！没有人问过机器人。"]
+CHINESE = ["银行在河边。他坐在河岸上看书，没有人来。河水一直流。",
+           "机器人必须服从命令。它不得伤害人类！没有人问过机器人。"]
 
 
 def trained(texts: list[str], size: int) -> tuple[Tokenizer, Shards]:
@@ -116,13 +117,13 @@ def test_the_pair_label_is_said_in_words(english: tuple[Tokenizer, Shards]) -> N
 
 def test_packed_pieces_show_their_column_and_document() -> None:
     shards = from_ids([[[7, 8, 9, 10]], [[11, 12, 13]], [[14, 15]]])
-    batch = batch_of((IdTokenizer(), shards), Stretch(), Tokens(), length=16)  # type: ignore[arg-type]
-    text = render(batch, IdTokenizer(), 0)  # type: ignore[arg-type]
+    batch = batch_of((IdTokenizer(), shards), Stretch(), Tokens(), length=16)
+    text = render(batch, IdTokenizer(), 0)
     assert cells_of(text, "document") == list("0000001111122220")[:15]
     assert cells_of(text, "column") == [str(column) for column in range(15)]
     assert cells_of(text, "position") == list("012345012340123")
     assert "3 pieces" in text
-    single = render(batch_of((IdTokenizer(), corpus()), Stretch(), Tokens()), IdTokenizer(), 0)  # type: ignore[arg-type]
+    single = render(batch_of((IdTokenizer(), corpus()), Stretch(), Tokens()), IdTokenizer(), 0)
     assert not cells_of(single, "document")
     assert not cells_of(single, "segment")
     assert not cells_of(single, "column")
@@ -131,9 +132,9 @@ def test_packed_pieces_show_their_column_and_document() -> None:
 @pytest.mark.parametrize("corruption", [Spans(), MarkedSpans(), MarkedSpans(boundary="external")], ids=repr)
 def test_spans_show_their_boundaries(corruption: Spans) -> None:
     world = IdTokenizer(), corpus(sentences=60)
-    batch = batch_of(world, Stretch(), corruption, length=128)  # type: ignore[arg-type]
+    batch = batch_of(world, Stretch(), corruption, length=128)
     one = batch.take([1])
-    text = render(batch, world[0], 1, columns=120)  # type: ignore[arg-type]
+    text = render(batch, world[0], 1, columns=120)
     cells = cells_of(text, "span")
     opening, closing = (sum(cell.count(mark) for cell in cells) for mark in "<>")
     assert opening == closing == (one.span_offset == 1).sum() > 0
@@ -149,7 +150,8 @@ def test_the_terminal_says_how_wide(monkeypatch: pytest.MonkeyPatch, english: tu
 
 
 def test_widths_are_those_of_a_terminal() -> None:
-    assert [display_width(text) for text in ("bank", "银行", "，。", "e\u0301", "ｆ", "##ness", "")] == [4, 4, 4, 1, 2, 6, 0]
+    widths = {"bank": 4, "银行": 4, "，。": 4, "e\u0301": 1, "ｆ": 2, "##ness": 6, "": 0}
+    assert {text: display_width(text) for text in widths} == widths
 
 
 def test_pieces_that_do_not_print_are_written_as_codes() -> None:
@@ -157,8 +159,8 @@ def test_pieces_that_do_not_print_are_written_as_codes() -> None:
         def pieces(self, ids: list[int]) -> list[str]:
             return ["\n" if i == 7 else "a b" if i == 8 else "\u3000" for i in ids]
 
-    batch = batch_of((Odd(), from_ids([[[7, 8, 9]]])), Stretch(), Tokens(), length=16)  # type: ignore[arg-type]
-    text = render(batch, Odd(), 0)  # type: ignore[arg-type]
+    batch = batch_of((Odd(), from_ids([[[7, 8, 9]]])), Stretch(), Tokens(), length=16)
+    text = render(batch, Odd(), 0)
     assert "\u3000" not in text
     assert set(cells_of(text, "shown")) <= {"\\u000a", "a\\u0020b", "\\u3000"}
 

@@ -60,7 +60,7 @@ def test_a_process_number_that_was_given_again_does_not_hold_the_lock(tmp_path: 
 
 def test_a_lock_of_another_host_is_believed(tmp_path: Path) -> None:
     (tmp_path / NAME).write_text(json.dumps({"pid": 1, "host": "elsewhere", "started": None}))
-    with pytest.raises(InputError, match="on elsewhere is training.*delete"), folder_lock(tmp_path):
+    with pytest.raises(InputError, match=r"on elsewhere is training.*delete"), folder_lock(tmp_path):
         pass
 
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from polysemy.training.outcome import Interrupted
+from polysemy.training.outcome import InterruptError
 from polysemy.training.signals import Signals
 
 
@@ -20,7 +20,7 @@ def test_the_first_signal_is_noted_and_the_second_ends_the_run(number: int) -> N
         assert signals.caught is None
         os.kill(os.getpid(), number)
         assert signals.caught == number
-        with pytest.raises(Interrupted) as found:
+        with pytest.raises(InterruptError) as found:
             os.kill(os.getpid(), number)
         assert found.value.exit_code == 128 + number
         assert not found.value.saved

@@ -8,7 +8,7 @@ from typing import Any
 
 from polysemy.cli.printing import count, emit, table
 from polysemy.config import Config, describe as describe_type, field_notes, hints_of
-from polysemy.models import RECIPES, recipe, resolve
+from polysemy.models import RECIPES, find_recipe, resolve
 
 
 def recipes(args: argparse.Namespace) -> None:
@@ -31,7 +31,7 @@ def describe(args: argparse.Namespace) -> None:
     """Everything about one recipe with its settings and their notes."""
     from polysemy.models.cost import cost_of
 
-    row = recipe(args.recipe)
+    row = find_recipe(args.recipe)
     config = configured(args)
     cost = cost_of(config)
     deviations = list(importlib.import_module(row.configure.partition(":")[0]).DEVIATIONS)
@@ -53,7 +53,7 @@ def configured(args: argparse.Namespace) -> Any:
     """The config that RECIPE, --size, --preset and --set ask for."""
     from polysemy.config import with_settings
 
-    config = resolve(recipe(args.recipe).configure)(size=args.size, preset=args.preset)
+    config = resolve(find_recipe(args.recipe).configure)(size=args.size, preset=args.preset)
     return with_settings(config, parsed_settings(args.settings))
 
 

@@ -24,7 +24,7 @@ def train(args: argparse.Namespace) -> None:
     corpus = corpus_of(args)
 
     from polysemy.cli.progress import TrainingProgress
-    from polysemy.models import recipe, resolve
+    from polysemy.models import find_recipe, resolve
     from polysemy.runtime import set_threads
     from polysemy.text.tokenizer import Tokenizer
 
@@ -33,7 +33,7 @@ def train(args: argparse.Namespace) -> None:
         clear_run(folder)
     tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else None
     with TrainingProgress(f"{config.recipe} {config.size}") as progress:
-        resolve(recipe(args.recipe).train)(
+        resolve(find_recipe(args.recipe).train)(
             config, corpus, folder, budget=budget, seed=args.seed, tokenizer=tokenizer,
             start_from=Path(args.start) if args.start else None, replay=args.replay, device=args.device,
             sharded=args.fsdp, unit=args.unit, progress=progress)

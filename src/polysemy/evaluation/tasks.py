@@ -22,7 +22,7 @@ LOSS_WORDS = 200_000
 
 
 def evaluate(model: Any, tasks: Sequence[str], source: Split | ClozeSet, *, items: ClozeSet | None = None,
-             folder: str | Path | None = None, details: bool = False, seed: int = 0,
+             folder: str | Path | None = None, details: bool = False,
              progress: Progress | None = None) -> dict[str, dict[str, Any]]:
     """Results by task, as plain values.
 
@@ -35,7 +35,7 @@ def evaluate(model: Any, tasks: Sequence[str], source: Split | ClozeSet, *, item
         if name not in TASKS:
             raise InputError(f"task must be one of {', '.join(TASKS)}, got {name!r}{nearest(name, TASKS)}")
     questions = source if isinstance(source, ClozeSet) else items
-    material = _Material(source, questions, Path(folder) if folder is not None else None, details, seed, progress)
+    material = _Material(source, questions, Path(folder) if folder is not None else None, details, progress)
     return {name: TASKS[name](model, material) for name in tasks}
 
 
@@ -43,13 +43,13 @@ class _Material:
     """What the tasks work on; passages are drawn when a task asks for them."""
 
     def __init__(self, source: Split | ClozeSet, questions: ClozeSet | None, folder: Path | None, details: bool,
-                 seed: int, progress: Progress | None) -> None:
+                 progress: Progress | None) -> None:
         self.source, self.questions, self.folder = source, questions, folder
-        self.details, self.seed, self.progress = details, seed, progress
+        self.details, self.progress = details, progress
 
     def passages(self, words: int) -> list[str]:
         if isinstance(self.source, Split):
-            return passages_of(self.source.test, words=words, seed=self.seed)
+            return passages_of(self.source.test, words=words)
         return passages_of_items(self.source.test, words)
 
 
@@ -59,7 +59,7 @@ def _cloze(model: Any, material: _Material) -> dict[str, Any]:
     if material.questions is None:
         raise InputError("items must be given for the cloze task, got none; make them with prepare_cloze")
     result = judge(model, material.questions, progress=material.progress)
-    summary = result.summary(seed=material.seed)
+    summary = result.summary()
     return {**summary, "answers": result.to_dict()} if material.details else summary
 
 
@@ -72,7 +72,7 @@ def _perplexity(model: Any, material: _Material) -> dict[str, Any]:
 def _loss(model: Any, material: _Material) -> dict[str, Any]:
     if not hasattr(model, "tokenizer") or not hasattr(getattr(model, "model", None), "heads"):
         raise InputError(f"model must have a masked-LM head for this task, got {type(model).__name__}")
-    return masked_lm_loss(model, material.passages(LOSS_WORDS), seed=material.seed)
+    return masked_lm_loss(model, material.passages(LOSS_WORDS))
 
 
 def _speed(model: Any, material: _Material) -> dict[str, Any]:

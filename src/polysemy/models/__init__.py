@@ -48,7 +48,7 @@ RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (
 )}
 
 
-def recipe(name: str) -> Recipe:
+def find_recipe(name: str) -> Recipe:
     """The table's row; an unknown name is an error that names the nearest."""
     if name not in RECIPES:
         raise InputError(f"recipe must be one of the table, got {name!r}{nearest(name, RECIPES)}")
@@ -69,4 +69,4 @@ def load_run(folder: Path) -> Any:
     from polysemy.artifact import read_folder
 
     opened = read_folder(folder)
-    return resolve(recipe(opened.recipe).load)(folder)
+    return resolve(find_recipe(opened.recipe).load)(folder)

@@ -95,11 +95,11 @@ def _beam(gap: Gap, k: int, beam: int) -> list[tuple[tuple[int, ...], float]]:
     """The likeliest sequences of k pieces with their log-probabilities; later pieces go on with the word."""
     ordinary = np.zeros(gap.encoder.config.model.embedding.vocab_size, bool)
     ordinary[gap.tokenizer.ordinary_ids] = True
-    going_on = ordinary & continuing(gap.tokenizer, len(ordinary), gap.han)
+    starting, going_on = (ordinary & flags for flags in piece_places(gap, len(ordinary)))
     paths: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
     for step in range(k):
         rows = [gap.row(pieces, k - step) for pieces, _ in paths]
-        allowed = ordinary if step == 0 else going_on
+        allowed = starting if step == 0 else going_on
         scores = np.full((len(paths), len(ordinary)), -np.inf)
         for group, values in gap.encoder.log_probabilities([row for row, _ in rows], [place for _, place in rows]):
             scores[group] = np.where(allowed, values.cpu().numpy(), -np.inf)
@@ -112,17 +112,26 @@ def _beam(gap: Gap, k: int, beam: int) -> list[tuple[tuple[int, ...], float]]:
     return paths
 
 
-def continuing(tokenizer: Tokenizer, size: int, han: bool) -> np.ndarray:
-    """(size,) bool: pieces that may go on with a word; between Chinese characters, characters too.
+def piece_places(gap: Gap, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two (size,) bool arrays: pieces that may come first in the gap, and pieces that may go on with a word.
 
-    It only keeps the beam from filling with starts of further words; what is a word is decided by `Gap.fitting`.
+    Between Chinese characters, characters go on too.  This only keeps the beam from filling with what cannot be; what
+    is a word that fits is decided by `Gap.fitting`.
     """
-    mark = {"wordpiece": "", "bytebpe": "Ġ"}.get(tokenizer.kind, "▁")
-    flags = np.zeros(size, bool)
-    for number, piece in enumerate(tokenizer.vocabulary):
-        goes_on = piece.startswith("##") if not mark else not piece.startswith(mark)
-        flags[number] = goes_on or (han and bool(piece) and all(map(is_han, piece)))
-    return flags
+    vocabulary = gap.tokenizer.vocabulary
+    wordpiece = gap.tokenizer.kind == "wordpiece"
+    mark = "##" if wordpiece else "Ġ" if gap.tokenizer.kind == "bytebpe" else "▁"
+    marked = np.array([piece.startswith(mark) for piece in vocabulary])
+    han = np.array([bool(piece) and all(map(is_han, piece)) for piece in vocabulary]) & gap.han
+    inside = marked if wordpiece else ~marked
+    last = gap.left[-1:]
+    if not last or is_han(last):
+        starting = np.ones(len(vocabulary), bool)
+    elif wordpiece:
+        starting = marked if last.isalnum() else ~marked
+    else:
+        starting = marked if last.isspace() else ~marked
+    return tuple(np.pad(flags, (0, size - len(vocabulary))) for flags in (starting, inside | han))  # type: ignore[return-value]
 
 
 def spell(tokenizer: Tokenizer, pieces: Sequence[int]) -> str:

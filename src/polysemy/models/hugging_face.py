@@ -13,7 +13,7 @@ from torch import Tensor
 
 from polysemy.artifact import check_safetensors, inside, load_tensors, new_folder, read_json, save_tensors, write_json
 from polysemy.errors import InputError
-from polysemy.models import recipe, resolve
+from polysemy.models import RECIPES, resolve
 from polysemy.models.encoder import EncoderConfig
 from polysemy.models.hugging_face_names import FAMILIES, Family, their_groups, to_ours, to_theirs
 from polysemy.models.pretrained import WEIGHTS, PretrainingModel, finite, open_run, write_run
@@ -203,8 +203,10 @@ def _heads_in(family: Family, tensors: dict[str, Tensor]) -> tuple[str, ...]:
 
 
 def _recipe_config(kind: str, theirs: dict[str, Any], body: EncoderConfig, heads: tuple[str, ...]) -> PretrainingConfig:
-    name = theirs.get("polysemy_recipe", {"roberta-prelayernorm": "roberta"}.get(kind, kind))
-    config: PretrainingConfig = resolve(recipe(str(name)).configure)(size="base", preset="paper")
+    name = theirs.get("polysemy_recipe")
+    if name not in RECIPES:
+        name = {"roberta-prelayernorm": "roberta"}.get(kind, kind)
+    config: PretrainingConfig = resolve(RECIPES[name].configure)(size="base", preset="paper")
     training = config.training.replace(length=min(config.training.length, body.embedding.position.max_positions))
     changes: dict[str, Any] = {"model": body, "heads": heads, "training": training, "size": "imported"}
     if "pair" not in heads:

@@ -6,6 +6,7 @@ from itertools import permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from polysemy.errors import InputError
@@ -26,6 +27,7 @@ def order(encoder: TextEncoder, sentences: Sequence[str]) -> list[int]:
     return best_order(pair_scores(encoder, sentences))
 
 
+@torch.inference_mode()
 def pair_scores(encoder: TextEncoder, sentences: Sequence[str]) -> np.ndarray:
     """(n, n) natural log-odds that i comes before j rather than after: both readings of a pair are heard.
 

@@ -1,4 +1,4 @@
-"""Pretraining losses: hidden tokens, how two segments relate, spans from their borders (Devlin 2019, Lan 2020, Joshi 2020).
+"""Pretraining losses: hidden tokens (Devlin 2019), how segments relate (Lan 2020), spans from borders (Joshi 2020).
 
 Numbers of targets come from the data alone, sums of losses from the model.  The total is
 

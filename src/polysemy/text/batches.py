@@ -225,6 +225,8 @@ def prefetch(batches: Batches, start: int = 0, depth: int = 2) -> Iterator[Batch
 
     Close the iterator to end the thread; an error in the thread is raised here.
     """
+    if depth < 1:
+        raise InputError(f"depth must be at least 1 batch, got {depth}")
     ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=depth)
     stopped = threading.Event()
 
@@ -261,8 +263,8 @@ def prefetch(batches: Batches, start: int = 0, depth: int = 2) -> Iterator[Batch
 
 def _check_vocabulary(shards: Shards, tokenizer: Tokenizer) -> None:
     if shards.vocab_size > tokenizer.vocab_size:
-        raise InputError(f"tokenizer must be the one that made the shards, got {tokenizer.vocab_size} pieces for shards "
-                         f"of {shards.vocab_size}; prepare the text again")
+        raise InputError("tokenizer must be the one that made the shards, got one of "
+                         f"{tokenizer.vocab_size} pieces for shards of {shards.vocab_size}; prepare the text again")
     if len(tokenizer.ordinary_ids) < 2:
         raise InputError("vocabulary must have at least 2 ordinary pieces, got "
                          f"{len(tokenizer.ordinary_ids)}: nothing to train on")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from polysemy.text.keyed import below, bits, compiled, uniform
+from polysemy.text.keyed import below, bits, compiled, find, uniform
 from polysemy.text.masking import PieceText
 
 # streams of random numbers of one piece
@@ -41,7 +41,7 @@ def choose_words(text: PieceText, budgets: np.ndarray, keys: np.ndarray, cumulat
             first = order[i]
             if left == 0:
                 break
-            count = 1 + np.searchsorted(cumulative[:-1], uniform(key, 2 * i + 1), "right")
+            count = 1 + find(cumulative[:-1], uniform(key, 2 * i + 1))
             count = back_off(count, first, words, runs, groups, left)
             if count > 0:
                 group += 1
@@ -54,7 +54,7 @@ def choose_words(text: PieceText, budgets: np.ndarray, keys: np.ndarray, cumulat
 
 @compiled
 def back_off(count: int, first: int, words: np.ndarray, runs: np.ndarray, groups: np.ndarray, left: int) -> int:
-    """The most words, up to `count`, that can be hidden from word `first` on: free, of one run, at most `left` tokens."""
+    """The most words, up to `count`, that can be hidden from `first` on: free, of one run, at most `left` tokens."""
     for taken in range(count):
         word = first + taken
         if word == len(words) - 1 or runs[word] != runs[first] or groups[words[word]] > 0:
@@ -81,7 +81,7 @@ def words_of(text: PieceText, piece: int):
 
 
 @compiled
-def replace(text: PieceText, groups: np.ndarray, keys: np.ndarray, rates: tuple, mask_id: int, replacements: np.ndarray):
+def replace(text: PieceText, groups: np.ndarray, keys: np.ndarray, rates: tuple, mask: int, replacements: np.ndarray):
     """The ids shown, int32 (n,). rates: (mask_rate, random_rate, whether one draw serves a whole group)."""
     shown = text.ids.copy()
     for piece in range(len(keys)):
@@ -91,7 +91,7 @@ def replace(text: PieceText, groups: np.ndarray, keys: np.ndarray, rates: tuple,
             if groups[at] > 0:
                 kind = uniform(kind_key, groups[at] if rates[2] else at - start)
                 if kind < rates[0]:
-                    shown[at] = mask_id
+                    shown[at] = mask
                 elif kind < rates[0] + rates[1]:
                     shown[at] = replacements[below(piece_key, at - start, len(replacements))]
     return shown

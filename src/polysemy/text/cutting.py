@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from polysemy.text.keyed import below, bits, compiled, uniform
+from polysemy.text.keyed import below, bits, compiled, find, uniform
 from polysemy.text.rows import Sections
 
 # numbers of the random choices inside one chunk
@@ -52,7 +52,8 @@ def cut_stretches(sections: Sections, order: np.ndarray, fits: np.ndarray, cross
     if text > 0:
         pieces += 1
         piece_runs[pieces] = runs
-    return run_starts[:runs].copy(), run_lengths[:runs].copy(), piece_runs[: pieces + 1].copy(), np.full(pieces, -1, np.int8)
+    labels = np.full(pieces, -1, np.int8)
+    return run_starts[:runs].copy(), run_lengths[:runs].copy(), piece_runs[: pieces + 1].copy(), labels
 
 
 @compiled
@@ -80,7 +81,7 @@ def cut_pairs(sections: Sections, order: np.ndarray, longest: int, short_rate: f
             if random and (other or last == first + 1):
                 target = chunk_target(longest, short_rate, chunk_key)
                 b, b_end = passage_elsewhere(sections, section, max(1, target - (a_end - a)), longest, chunk_key)
-                last, other = np.searchsorted(units, border), True
+                last, other = find(units, border) - 1, True
             elif last == first + 1:
                 kept = a_end - a > 1
                 a_end = b = a + 1 + below(chunk_key, BORDER, max(1, a_end - a - 1))
@@ -105,7 +106,7 @@ def count_tokens(sections: Sections, order: np.ndarray) -> int:
     for section in order:
         tokens += sections.sentence_starts[sections.sentences[section + 1]]
         tokens -= sections.sentence_starts[sections.sentences[section]]
-    return tokens
+    return int(tokens)
 
 
 @compiled
@@ -152,7 +153,7 @@ def end_of_chunk(units: np.ndarray, first: int, longest: int, short_rate: float,
 def passage_elsewhere(sections: Sections, section: int, target: int, longest: int, key: np.uint64):
     """Sentences from a random start in another document until the target is reached or that document ends."""
     documents = sections.document_sentences
-    own = np.searchsorted(documents, sections.sentences[section], "right") - 1
+    own = find(documents, sections.sentences[section]) - 1
     document = below(key, DOCUMENT, len(documents) - 2)
     if document >= own:
         document += 1

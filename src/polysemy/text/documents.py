@@ -174,13 +174,14 @@ def _check_bad(bad: int, number: int, name: str, field: str, strict: bool, reaso
 
 
 def _cut_place(text: str, start: int) -> int:
+    """Where to end a piece that begins at `start`: at a line feed, else a space or full stop, else anywhere."""
     stop = start + MAX_CHARACTERS
-    window = text[stop - CUT_WINDOW : stop]
-    for separator in ("\n", " "):
+    window = text[max(start, stop - CUT_WINDOW) : stop]
+    for separator in ("\n", " ", "。"):
         if (place := window.rfind(separator)) >= 0:
-            return stop - CUT_WINDOW + place + 1
-    blank = next((i for i in range(len(window) - 1, -1, -1) if window[i].isspace()), -1)
-    return stop - CUT_WINDOW + blank + 1 if blank >= 0 else stop
+            return stop - len(window) + place + 1
+    parts = window.rsplit(None, 1)  # other white space, U+3000 for example
+    return stop - len(parts[1]) if len(parts) == 2 else stop
 
 
 def _joined(lines: list[str]) -> Iterator[str]:

@@ -2,17 +2,17 @@
 
 Compiled twins of `runtime.random_for` for inner loops. The hash is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014):
 its output i is a bijective mix of key + i * gamma, so any number of a stream is had without those before it.
-Importing this file imports Numba; import it inside functions.
+Importing this file imports Numba; import it inside functions. Numba does not see that a function in another file has
+changed: delete the .nbi files after a change here (a test compares the compiled loops with plain Python).
 """
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 
-F = TypeVar("F", bound=Callable[..., Any])
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 FIRST_FACTOR = np.uint64(0xBF58476D1CE4E5B9)
 SECOND_FACTOR = np.uint64(0x94D049BB133111EB)
@@ -21,15 +21,23 @@ UNIT = 2.0**-53
 ROUNDS = 6
 
 
-def compiled(function: F, *signature: str) -> F:
-    """Compile a loop that needs no Python objects; the machine code is kept on disk where there is a place for it."""
+def compiled(function: Callable[..., Any], *signature: str) -> Callable[..., Any]:
+    """Compile a loop that needs no Python objects; the machine code is kept on disk where there is a place for it.
+
+    With POLYSEMY_PLAIN=1 the loop stays Python and gives the same, slowly.
+    """
+    if os.environ.get("POLYSEMY_PLAIN") == "1":
+        return np.errstate(over="ignore")(function)
+    import numba
+
+    njit: Any = numba.njit
     try:
-        return numba.njit(*signature, cache=True, nogil=True)(function)
+        return njit(*signature, cache=True, nogil=True)(function)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return numba.njit(*signature, nogil=True)(function)
+        return njit(*signature, nogil=True)(function)
 
 
-def compiled_for(signature: str) -> Callable[[F], F]:
+def compiled_for(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """`compiled` for one fixed choice of types: callers' arguments are converted."""
     return lambda function: compiled(function, signature)
 
@@ -50,9 +58,22 @@ def uniform(key: np.uint64, counter: int) -> float:
 
 
 @compiled_for("int64(uint64, int64, int64)")
-def below(key: np.uint64, counter: int, limit: int) -> int:
+def below(key: np.uint64, counter: int, limit: int) -> np.int64:
     """An integer in [0, limit)."""
     return np.int64(uniform(key, counter) * limit)
+
+
+@compiled
+def find(ascending: np.ndarray, value: float) -> int:
+    """How many entries are not above the value: `np.searchsorted(..., "right")`, which takes a second to compile."""
+    low, high = 0, len(ascending)
+    while low < high:
+        middle = (low + high) // 2
+        if ascending[middle] <= value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @compiled

@@ -128,7 +128,8 @@ class WholeWords(Corruption):
 class NGrams(Corruption):
     """ALBERT: runs of 1 to `longest` whole words, n with probability in proportion to 1/n (Lan et al. 2020, 4.1).
 
-    An n-gram that would exceed the count, run over the end of the text or meet a hidden word backs off to a shorter one.
+    An n-gram that would exceed the count, run over the end of the text or meet a hidden word backs off to a shorter
+    one.
     """
 
     longest: int = 3
@@ -192,7 +193,8 @@ class Spans(Corruption):
     def choose(self, text: PieceText, keys: np.ndarray) -> np.ndarray:
         from polysemy.text.spans import choose_spans
 
-        return choose_spans(text, self._budgets_of(text), keys, np.cumsum(self.length_chances), self.most_spans(text.sizes()))
+        cumulative, most = np.cumsum(self.length_chances), self.most_spans(text.sizes())
+        return choose_spans(text, self._budgets_of(text), keys, cumulative, most)
 
     def most_spans(self, texts: np.ndarray) -> np.ndarray:
         """Spans allowed in pieces of so many text tokens."""

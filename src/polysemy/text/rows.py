@@ -30,7 +30,7 @@ CACHE_BYTES = 1 << 27
 
 
 class Sections(NamedTuple):
-    """Documents, those longer than SECTION_TOKENS parted at sentence ends so that no book fills a stretch of batches."""
+    """Documents, with long ones parted at sentence ends so that no book fills a stretch of batches."""
 
     sentences: np.ndarray
     """int64 (sections + 1,): section i has the sentences [sentences[i], sentences[i+1])"""
@@ -91,7 +91,7 @@ class RowPlan:
         self._lock = threading.RLock()
         if not self.rows_per_epoch(0):
             raise InputError(
-                f"corpus must have text to train on, got {shards.num_tokens} tokens that make no row: nothing to train on"
+                f"corpus must have text for at least one row, got {shards.num_tokens} tokens: nothing to train on"
             )
 
     def rows_per_epoch(self, epoch: int) -> int:
@@ -232,7 +232,8 @@ def _joined(parts: list[RowText]) -> RowText:
     def bounds(name: str) -> np.ndarray:
         arrays = [getattr(part, name) for part in parts]
         offsets = np.cumsum([0] + [array[-1] for array in arrays[:-1]])
-        return np.concatenate([arrays[0][:1]] + [array[1:] + offset for array, offset in zip(arrays, offsets, strict=True)])
+        moved = [array[1:] + offset for array, offset in zip(arrays, offsets, strict=True)]
+        return np.concatenate([arrays[0][:1], *moved])
 
     run_starts, run_lengths, labels = (np.concatenate([getattr(part, name) for part in parts])
                                        for name in ("run_starts", "run_lengths", "labels"))

@@ -54,7 +54,7 @@ class Segments(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class FullSentences(Segments):
-    """RoBERTa: contiguous sentences until the row is full, one [SEP] at each document border and none between sentences.
+    """RoBERTa: contiguous sentences until the row is full, with a [SEP] at each document border.
 
     Liu et al. 2019, section 4.2: FULL-SENTENCES, or DOC-SENTENCES with cross_documents=False. Where ending a row
     before a sentence would leave more than empty_rate of it empty, we cut the sentence and go on with its rest in the

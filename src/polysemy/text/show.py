@@ -1,7 +1,9 @@
 """One training row as a table to read: what the model sees, what it must find, and why."""
 from __future__ import annotations
 
+import itertools
 import shutil
+import textwrap
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -48,8 +50,8 @@ def render(batch: Batch, tokenizer: Tokenizer, row: int, *, pair_names: tuple[st
     if lines["position"] == lines["column"]:
         del lines["column"]
     heading = _heading(one, why, pair_names or ("B follows A", "B does not follow A"))
-    return "\n".join([*_wrapped(heading, width), *_table({name: cells for name, cells in lines.items() if cells}, width),
-                      *_wrapped(_span_notes(one), width)])
+    table = _table({name: cells for name, cells in lines.items() if cells}, width)
+    return "\n".join([*_wrapped(heading, width), *table, *_wrapped(_span_notes(one), width)])
 
 
 def display_width(text: str) -> int:
@@ -72,8 +74,8 @@ def _heading(one: Batch, why: list[str], pair_names: tuple[str, str]) -> list[st
     size, length, count = len(why), one.ids.shape[1], int(one.documents.max(initial=-1)) + 1
     kinds = ", ".join(f"{why.count(kind)} {kind}" for kind in ("mask", "random", "kept") if kind in why)
     hidden = f"{len(one.targets)} hidden ({kinds})" if kinds else "nothing hidden"
-    lines = [f"global row {one.rows[0]}: {length} columns, {size} filled by {count} {'piece' if count == 1 else 'pieces'} "
-             f"of text, {hidden}"]
+    pieces = "1 piece" if count == 1 else f"{count} pieces"
+    lines = [f"global row {one.rows[0]}: {length} columns, {size} filled by {pieces} of text, {hidden}"]
     for flat, label in zip(one.pair_at.tolist(), one.pair_labels.tolist(), strict=True):
         where = "pair" if count == 1 else f"document {one.documents[0, flat]}"
         lines.append(f"{where}: label {label}, {pair_names[label]} (A is segment 0, B segment 1)")
@@ -83,8 +85,9 @@ def _heading(one: Batch, why: list[str], pair_names: tuple[str, str]) -> list[st
 def _spans(one: Batch) -> list[tuple[int, int, int, int]]:
     """(first column, last column, left boundary, right boundary) of each span that has a boundary objective."""
     bounds = np.append(np.flatnonzero(one.span_offset == 1), len(one.span_at))
-    return [(int(one.span_at[first]), int(one.span_at[stop - 1]), int(one.span_left[first]), int(one.span_right[first]))
-            for first, stop in zip(bounds, bounds[1:], strict=False)]
+    at, left, right = one.span_at, one.span_left, one.span_right
+    return [(int(at[first]), int(at[stop - 1]), int(left[first]), int(right[first]))
+            for first, stop in itertools.pairwise(bounds)]
 
 
 def _span_cells(one: Batch, size: int) -> list[str]:
@@ -109,13 +112,11 @@ def _span_notes(one: Batch) -> list[str]:
 
 
 def _wrapped(lines: list[str], width: int) -> list[str]:
-    import textwrap
-
     return [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent="  ")]
 
 
 def _table(lines: dict[str, list[str]], width: int) -> list[str]:
-    """Lines of cells side by side, parted into blocks that fit the width; a line without cells in a block is left out."""
+    """Lines of cells side by side, parted into blocks that fit the width; a block leaves out its empty lines."""
     label = max(map(len, lines)) + 2
     widths = [max(map(display_width, cells)) for cells in zip(*lines.values(), strict=True)]
     text: list[str] = []
@@ -128,7 +129,7 @@ def _table(lines: dict[str, list[str]], width: int) -> list[str]:
         text.append("")
         for name, cells in lines.items():
             if any(cells[start:stop]):
-                padded = [cell + " " * (widths[at] - display_width(cell)) for at, cell in enumerate(cells[start:stop], start)]
+                padded = (cells[at] + " " * (widths[at] - display_width(cells[at])) for at in range(start, stop))
                 text.append((name.ljust(label) + " ".join(padded)).rstrip())
         start = stop
     return [*text, ""]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from polysemy.text.choosing import CHOICE
-from polysemy.text.keyed import below, bits, compiled, uniform
+from polysemy.text.keyed import below, bits, compiled, find, uniform
 from polysemy.text.masking import PieceText
 
 ANCHOR, LENGTH = range(2)
@@ -27,7 +27,7 @@ def choose_spans(text: PieceText, budgets: np.ndarray, keys: np.ndarray, cumulat
             anchor = start + below(key, ANCHOR, stop - start)
             if groups[anchor] > 0:
                 continue
-            words = 1 + np.searchsorted(cumulative[:-1], uniform(key, LENGTH), "right")
+            words = 1 + find(cumulative[:-1], uniform(key, LENGTH))
             if 1 < spans + 1 == most[piece]:
                 words = stop - start  # the last span allowed takes what is left
             hidden = hide_words(text, groups, anchor, words, left)
@@ -41,8 +41,8 @@ def choose_spans(text: PieceText, budgets: np.ndarray, keys: np.ndarray, cumulat
 
 @compiled
 def hide_words(text: PieceText, groups: np.ndarray, anchor: int, words: int, left: int) -> int:
-    """Hide up to so many words from the anchor's on, within its run and while at most `left` tokens; how many it hid."""
-    run_stop = text.run_ends[np.searchsorted(text.run_ends, anchor, "right")]
+    """Hide up to so many words from the anchor's on, within its run and at most `left` tokens; how many it hid."""
+    run_stop = text.run_ends[find(text.run_ends, anchor)]
     at, hidden = anchor, 0
     while not text.word_starts[at]:
         at -= 1

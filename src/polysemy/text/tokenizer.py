@@ -169,7 +169,9 @@ class Tokenizer:
         ids = np.fromiter((number for encoding in encodings for number in encoding.ids), np.int32, total)
         spans = np.fromiter((edge for encoding in encodings for span in encoding.offsets for edge in span), np.int32,
                             2 * total).reshape(-1, 2)
-        starts, ends = _trim(texts, spans[:, 0].copy(), spans[:, 1].copy(), splits, self._blank[ids])
+        starts, ends = _trim(texts, spans[:, 0].copy(), spans[:, 1].copy(), splits, space_table(self._marks_spaces))
+        blank = self._blank[ids]
+        ends[blank] = starts[blank]
         if not special and self._forbidden[ids].any():
             return self._as_characters(texts, ids, starts, ends, splits)
         return ids, starts, ends, splits
@@ -303,8 +305,12 @@ class Tokenizer:
 
     @functools.cached_property
     def _blank(self) -> np.ndarray:
-        """True for pieces that stand for white space alone."""
-        return np.array([piece.strip(parts.SPACE_MARK) == "" for piece in self.vocabulary])
+        """True for pieces that stand for white space alone and have no span."""
+        return np.array([self._marks_spaces and piece.strip(parts.SPACE_MARK) == "" for piece in self.vocabulary])
+
+    @functools.cached_property
+    def _marks_spaces(self) -> bool:
+        return '"Metaspace"' in json.dumps(json.loads(self.definition).get("pre_tokenizer"))
 
 
 def _backend(definition: str, plain: bool) -> Any:
@@ -350,35 +356,29 @@ def _slices(texts: Sequence[str]) -> Iterable[Sequence[str]]:
         yield texts[start:]
 
 
-def _trim(texts: Sequence[str], starts: np.ndarray, ends: np.ndarray, splits: np.ndarray, blank: np.ndarray
+def _trim(texts: Sequence[str], starts: np.ndarray, ends: np.ndarray, splits: np.ndarray, spaces: np.ndarray
           ) -> tuple[np.ndarray, np.ndarray]:
-    """Spans without the white space at their edges; a blank piece ends up empty where it ended."""
+    """Spans without the white space at their edges; one of white space alone ends up empty where it ended."""
     codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
     firsts = np.concatenate([[0], np.cumsum([len(text) for text in texts])])
     base = np.repeat(firsts[:-1], np.diff(splits))
-    table = space_table()
-    while True:
-        inside = np.flatnonzero(starts < ends)
-        inside = inside[table[codes[base[inside] + starts[inside]]]]
-        if not len(inside):
-            break
-        starts[inside] += 1
-    while True:
-        inside = np.flatnonzero(starts < ends)
-        inside = inside[table[codes[base[inside] + ends[inside] - 1]]]
-        if not len(inside):
-            break
-        ends[inside] -= 1
-    ends[blank] = starts[blank]
+    for edges, shift, step in ((starts, 0, 1), (ends, -1, -1)):
+        while True:
+            inside = np.flatnonzero(starts < ends)
+            inside = inside[spaces[codes[base[inside] + edges[inside] + shift]]]
+            if not len(inside):
+                break
+            edges[inside] += step
     return starts, ends
 
 
 @functools.cache
-def space_table() -> np.ndarray:
-    """True at every code point that is white space, by Python's rule and U+2581, which stands for a space."""
+def space_table(with_mark: bool) -> np.ndarray:
+    """True at every code point that is Unicode white space; `with_mark` adds U+2581 and the control characters."""
     table = np.zeros(0x110000, bool)
-    table[[code for code in range(0x3001) if chr(code).isspace()]] = True
-    table[ord(parts.SPACE_MARK)] = True
+    table[[code for code in range(0x3001) if chr(code).isspace() and not 0x1C <= code <= 0x1F]] = True
+    if with_mark:
+        table[[*range(0x20), *range(0x7F, 0xA0), ord(parts.SPACE_MARK)]] = True
     return table
 
 

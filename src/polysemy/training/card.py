@@ -1,4 +1,4 @@
-"""README.md of a run folder: what was trained, on what, for how long, how good it is, and where it differs from the paper."""
+"""README.md of a run folder: what was trained, on what, for how long, how good it is, where it differs from the paper."""
 from __future__ import annotations
 
 import importlib
@@ -8,8 +8,8 @@ from typing import Any
 from polysemy.models import RECIPES
 
 
-def card(run: Mapping[str, Any], results: Mapping[str, Any]) -> str:
-    """Markdown from the run's record (`run`) and what came of it (`results`)."""
+def card(run: Mapping[str, Any], results: Mapping[str, Any], forgetting: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Markdown from the run's record (`run`) and what came of it."""
     config, text, row = run["config"], run["text"], RECIPES[run["config"]["recipe"]]
     lines = [f"# {row.name}, {config['size']}", "", f"{row.summary[0].upper()}{row.summary[1:]} ({row.paper}).", "",
              "| | |", "|---|---|"]
@@ -20,17 +20,19 @@ def card(run: Mapping[str, Any], results: Mapping[str, Any]) -> str:
         "tokens read": f"{results['tokens']:,}", "training seconds": f"{results['seconds']:,.1f}",
         "tokens a second": f"{results['tokens'] / max(results['seconds'], 1e-9):,.0f}",
         "processes, threads, number format": f"{run['processes']}, {run['threads']}, {run['dtype']}",
-        "seed": str(run["seed"]), "training loss": f"{results['loss']:.4f}",
+        "seed": str(run["seed"]), "training loss": "-" if results["loss"] is None else f"{results['loss']:.4f}",
         **{name.replace("_", " "): f"{value:.4f}" for name, value in results["scores"].items()},
-        "steps skipped (not finite)": f"{results['skipped']:,}", "steps with a clipped gradient": f"{results['clipped']:,}",
+        "steps skipped (not finite)": f"{results['skipped']:,}",
+        "steps with a clipped gradient": f"{results['clipped']:,}",
     }
     if results["missing_rows"]:
         facts["rows missing in metrics.jsonl"] = f"{results['missing_rows']:,} (the disk was full)"
     lines += [f"| {name} | {value} |" for name, value in facts.items()]
-    if results.get("forgetting"):
-        lines += ["", "## What was forgotten", "", *_table(results["forgetting"])]
-    lines += ["", "## Where it differs from the paper", "", *(f"- {line}" for line in deviations(row.name, config["preset"])),
-              "", "## Use", "", "```", 'polysemy fill DIR "The [MASK] sat by the river bank."',
+    if forgetting:
+        lines += ["", "## What was forgotten", "", *_table(forgetting)]
+    differs = [f"- {line}" for line in deviations(row.name, config["preset"])]
+    lines += ["", "## Where it differs from the paper", "", *differs, "", "## Use", "", "```",
+              'polysemy fill DIR "The [MASK] sat by the river bank."',
               "polysemy evaluate DIR --task cloze,perplexity", "```", "",
               "`config.json` has every setting, the hash of the text and the versions; `metrics.jsonl` one row a step."]
     return "\n".join(lines) + "\n"

@@ -31,7 +31,7 @@ WRITE_ERRORS = (OSError, InputError, SafetensorError)
 log = logging.getLogger(__name__)
 
 
-class NewerFormat(InputError):
+class NewerFormatError(InputError):
     """A checkpoint that is no damage but of another version of this program."""
 
 
@@ -90,7 +90,7 @@ class Checkpoints:
                 checkpoint = _open(path)
                 checkpoint.check()
                 return checkpoint
-            except NewerFormat:
+            except NewerFormatError:
                 raise
             except InputError as error:
                 damage = error
@@ -155,7 +155,7 @@ def _manifest(path: Path) -> dict[str, Any]:
         raise InputError(f"{path / MANIFEST} must be a checkpoint's manifest, got something else")
     if manifest["format"] != FORMAT:
         foreign = manifest.get("polysemy") != __version__  # else it is a damaged number
-        raise (NewerFormat if foreign else InputError)(
+        raise (NewerFormatError if foreign else InputError)(
             f"checkpoint format must be {FORMAT}, got {manifest['format']!r} in {path}, written by polysemy "
             f"{manifest.get('polysemy')}; use that version")
     return manifest

@@ -19,7 +19,7 @@ from torch import nn
 
 from polysemy.errors import InputError
 from polysemy.nn.transformer import Sublayer
-from polysemy.training.outcome import Interrupted, RunFailed
+from polysemy.training.outcome import InterruptError, RunError
 
 TIMEOUT = timedelta(hours=12)  # the others wait while one prepares the text; a process that dies is noticed at once
 
@@ -70,7 +70,7 @@ class World:
         failure: BaseException | None = None
         try:
             yield
-        except Interrupted:
+        except InterruptError:
             raise
         except Exception as error:
             failure = error
@@ -79,7 +79,7 @@ class World:
             dist.all_gather_object(errors, None if failure is None else f"{type(failure).__name__}: {failure}")
             if failure is None and any(errors):
                 rank = next(number for number, error in enumerate(errors) if error)
-                raise RunFailed(f"{what} failed in process {rank}: {errors[rank]}")
+                raise RunError(f"{what} failed in process {rank}: {errors[rank]}")
         if failure is not None:
             raise failure
 

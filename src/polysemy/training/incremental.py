@@ -99,13 +99,13 @@ class Start:
             except (InputError, KeyError) as error:
                 reason = str(error)
         if replay and text is None:
-            raise InputError(f"--replay must find the old text of {folder}, but {reason}; go without --replay, or add the "
-                             "old files to the new ones")
+            raise InputError(f"--replay must find the old text of {folder}, but {reason}; go without --replay, or add "
+                             "the old files to the new ones")
         return cls(folder=folder, model=model, tokenizer=tokenizer, config=config, text=text,
                    sha256=sha256(folder / WEIGHTS))
 
     def adapt(self, config: PretrainingConfig) -> PretrainingConfig:
-        """`config` with what the trained model decides: its body, heads and tokenizer; InputError for another recipe."""
+        """`config` with the trained model's body, heads and tokenizer; InputError for another recipe."""
         if (config.recipe, config.heads) != (self.config.recipe, self.config.heads):
             raise InputError(f"recipe must be {self.config.recipe} with heads {', '.join(self.config.heads)}, those of "
                              f"{self.folder}, got {config.recipe} with {', '.join(config.heads)}")

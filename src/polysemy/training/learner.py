@@ -21,7 +21,6 @@ from polysemy.training.distributed import World, is_sharded, shard, spread
 from polysemy.training.optimizer import Optimizer, OptimizerConfig
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Learner:
     """A model in training: the loop calls `module`, evaluations call `model` (the same weights)."""
@@ -89,7 +88,7 @@ class Learner:
 
             found = {name: tensor.clone() for name, tensor in self.tensors().items()}
             load(found, storage_reader=HuggingFaceStorageReader(str(checkpoint.path)), no_dist=self.world.size == 1)
-            found = {name: getattr(tensor, "to_local", lambda tensor=tensor: tensor)() for name, tensor in found.items()}
+            found = {name: _called(tensor, "to_local") for name, tensor in found.items()}
         else:
             found = checkpoint.tensors("model") | checkpoint.tensors("optimizer")
         masters = self.optimizer.masters()
@@ -98,14 +97,19 @@ class Learner:
 
     def weights(self) -> dict[str, Tensor]:
         """The whole float32 weights on the CPU, for a model folder; every process calls this."""
-        masters = {name: tensor for name, tensor in self.tensors().items() if name in self.optimizer.masters()}
-        return {name: getattr(tensor, "full_tensor", lambda tensor=tensor: tensor)().detach().float().cpu().contiguous()
-                for name, tensor in masters.items()}
+        masters = self.optimizer.masters()
+        return {name: _called(tensor, "full_tensor").detach().float().cpu().contiguous()
+                for name, tensor in self.tensors().items() if name in masters}
 
     def finite(self) -> bool:
         """Whether every weight is a number; the same answer on all processes."""
         own = torch.stack([master.isfinite().all() for master in self.optimizer.masters().values()]).all()
         return self.world.largest(float(not own)) == 0
+
+
+def _called(tensor: Tensor, method: str) -> Tensor:
+    """`tensor.method()` of a distributed tensor; any other tensor as it is."""
+    return getattr(tensor, method)() if hasattr(tensor, method) else tensor
 
 
 def _as_part(tensor: Tensor, parameter: nn.Parameter | None) -> Tensor:

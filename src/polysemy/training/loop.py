@@ -1,7 +1,7 @@
 """The training loop, as a generator: it yields after every step and knows nothing of files, signals or tasks.
 
-Whoever needs work between steps (saving, a pruning schedule, an average of weights) does it in `for step in train(...)`;
-whoever has enough stops asking for more.
+Whoever needs work between steps (saving, a pruning schedule, an average of weights) does it in
+`for step in train(...)`; whoever has enough stops asking for more.
 """
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from polysemy.objectives.pretraining import tensors_of
 from polysemy.text.batches import Batch, Batches, prefetch
 from polysemy.training.budget import Course, State
 from polysemy.training.distributed import rank_rows
+from polysemy.training.incremental import Replay
 from polysemy.training.learner import Learner
 from polysemy.training.optimizer import rate_factor
-from polysemy.training.outcome import NotFinite, RunFailed
+from polysemy.training.outcome import NotFiniteError, RunError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +62,13 @@ class Step:
         return {**row, **({"skipped": True} if self.skipped else {}), **self.scores}
 
 
-def train(learner: Learner, batches: Batches, config: TrainingConfig, *, course: Course, state: State | None = None,
+def train(learner: Learner, batches: Batches | Replay, config: TrainingConfig, *, course: Course, state: State | None = None,
           evaluate: Callable[[], Mapping[str, float]] | None = None) -> Iterator[Step]:
     """Steps from `state` to the end of the course: batch t, its loss over all processes, one update, a `Step`.
 
     The gradient is that of the total loss over the whole batch, however it is cut into micro-batches and processes.
     A step whose loss or gradient is not finite changes no weight and is counted; `config.skip_limit` of them in a row
-    raise `NotFinite`.  `evaluate` runs every `config.evaluate_every` steps and after the last, outside the clock.
+    raise `NotFiniteError`.  `evaluate` runs every `config.evaluate_every` steps and after the last, outside the clock.
     Same weights bit for bit on the same processes, threads and dtype, from whichever step it is resumed.
     """
     world, state = learner.world, state or State()
@@ -90,7 +91,7 @@ def train(learner: Learner, batches: Batches, config: TrainingConfig, *, course:
                                  clipped=state.clipped + clipped)
             bad = [*bad, _identity(batch, state.step, loss, norm)] if skipped else []
             if state.skipped_in_a_row >= config.skip_limit:
-                raise NotFinite(f"loss or gradient was not finite in {config.skip_limit} steps in a row, up to step "
+                raise NotFiniteError(f"loss or gradient was not finite in {config.skip_limit} steps in a row, up to step "
                                 f"{state.step}; lower training.learning_rate (now {config.learning_rate:g})", bad)
             last = course.done(state)
             due = evaluate is not None and (last or state.step % config.evaluate_every == 0)
@@ -109,7 +110,7 @@ def _gradient(learner: Learner, batch: Batch, counts: Mapping[str, float], confi
     learner.model.train()
     try:
         for rows in parts:
-            part = batch.take(np.asarray(rows or [0]))  # without rows: any row, at weight 0, to keep in step with the others
+            part = batch.take(np.asarray(rows or [0]))  # without rows: any row at weight 0, as others wait for our part
             with dropout_key(learner.seed, step, torch.from_numpy(part.rows).to(world.device)):
                 sums = objective.losses(learner.module, tensors_of(part, world.device))
                 share = world.size if rows else 0  # gradients are averaged over processes, and we want their sum
@@ -121,7 +122,7 @@ def _gradient(learner: Learner, batch: Batch, counts: Mapping[str, float], confi
     except (MemoryError, RuntimeError) as error:
         if not _is_memory(error):
             raise
-        raise RunFailed(f"memory is used up by {len(parts[0])} rows of {batch.ids.shape[1]} tokens; use "
+        raise RunError(f"memory is used up by {len(parts[0])} rows of {batch.ids.shape[1]} tokens; use "
                         f"--set training.micro_batch_size={max(1, len(parts[0]) // 2)} (the same gradient in parts)"
                         ) from error
     assert found is not None

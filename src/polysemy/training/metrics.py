@@ -35,11 +35,9 @@ class Metrics:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """All whole rows; a torn line (the end of a killed run) is left out."""
-        try:
-            file = open(self.path, encoding="utf-8", errors="replace")
-        except FileNotFoundError:
+        if not self.path.exists():
             return
-        with file:
+        with open(self.path, encoding="utf-8", errors="replace") as file:
             for line in file:
                 try:
                     row = json.loads(line)

@@ -1,11 +1,11 @@
-"""How a run ends when it does not end well; each exception carries the exit code of the command line.  No torch here."""
+"""How a run ends when it does not end well; each exception carries the command line's exit code.  No torch here."""
 from __future__ import annotations
 
 import signal
 from typing import Any
 
 
-class RunFailed(RuntimeError):
+class RunError(RuntimeError):
     """A run that cannot go on: one clear line, exit code 1; what was saved before is untouched."""
 
     exit_code = 1
@@ -14,7 +14,7 @@ class RunFailed(RuntimeError):
         super().__init__(" ".join(str(message).split()))
 
 
-class NotFinite(RunFailed):
+class NotFiniteError(RunError):
     """Too many steps in a row had a loss or gradient that is not a number; `batches` says which rows they read."""
 
     def __init__(self, message: str, batches: list[dict[str, Any]]) -> None:
@@ -22,8 +22,8 @@ class NotFinite(RunFailed):
         self.batches = batches
 
 
-class Interrupted(Exception):
-    """A run that a signal ended; `exit_code` is 128 + the signal's number and `saved` says whether the end was saved."""
+class InterruptError(Exception):
+    """A run that a signal ended; `exit_code` is 128 + the signal's number, `saved` whether its last step was saved."""
 
     def __init__(self, number: int, message: str, *, saved: bool) -> None:
         super().__init__(" ".join(str(message).split()))

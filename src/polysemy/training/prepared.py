@@ -51,12 +51,12 @@ class PreparedText:
         return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
-def prepare_text(corpus: Documents, config: PretrainingConfig, folder: str | Path, *, tokenizer: Tokenizer | None = None,
-                 held_out: Documents | None = None, unit: str = "character",
+def prepare_text(corpus: Documents, config: PretrainingConfig, folder: str | Path, *,
+                 tokenizer: Tokenizer | None = None, held_out: Documents | None = None, unit: str = "character",
                  progress: Callable[[Any], None] | None = None) -> PreparedText:
     """Tokenize `corpus` into `folder` (kept there: a second call with the same text and tokenizer only opens it).
 
-    `tokenizer` is trained on the training part unless given.  `held_out` replaces the part that is held out of `corpus`.
+    `tokenizer` is trained on the training part unless given; `held_out` replaces the part held out of `corpus`.
     `unit` says what a Chinese word is (see `text.shards.prepare`, which also describes `progress`).
     """
     folder = Path(folder)
@@ -95,10 +95,12 @@ class Portion:
 
     def __init__(self, corpus: Documents, threshold: int, *, held_out: bool) -> None:
         self.corpus, self.threshold, self.held_out = corpus, threshold, held_out
+        self.report = corpus.report
 
     def __iter__(self) -> Iterator[Document]:
         number = itertools.count()
         for document in self.corpus:
+            self.report = self.corpus.report
             for text in self._runs(document.text):
                 yield Document(text, document.name, next(number))
 
@@ -107,11 +109,6 @@ class Portion:
         for wanted, group in itertools.groupby(sides, key=lambda side: side[1]):
             if wanted and (joined := "".join(passage for passage, _ in group).strip()):
                 yield joined
-
-    @property
-    def report(self) -> Any:
-        """What the reader counted in the last pass."""
-        return self.corpus.report
 
     @property
     def document_rule(self) -> str:

@@ -7,10 +7,10 @@ README.md.  The same call goes on from the newest checkpoint, or does nothing wh
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from polysemy.training.lock import NAME as LOCK
 from polysemy.training.lock import folder_lock
 from polysemy.training.loop import Step
 from polysemy.training.metrics import Metrics
-from polysemy.training.outcome import NotFinite, RunFailed
+from polysemy.training.outcome import NotFiniteError, RunError
 from polysemy.training.prepared import PreparedText, open_text, prepare_text
 from polysemy.training.record import NAME as RECORD
 from polysemy.training.record import keep_record
@@ -49,56 +49,49 @@ BAD = "bad_batches.json"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What few runs need to be told."""
-
-    tokenizer: Tokenizer | None = None
-    """use this one instead of training one on the text"""
-    device: str = "auto"
-    sharded: bool = False
-    """under torchrun: each process holds a part of weights and optimizer (FSDP2)"""
-    unit: str = "character"
-    """what a Chinese word is: character or word"""
-    milestones: tuple[float, ...] = ()
-    """fractions of the budget at which the model is also written, as `milestones/<fraction>`"""
-    preparing: Callable[[Any], None] | None = None
-    """is shown how far reading and tokenizing is"""
-
-
 def pretrain(config: PretrainingConfig, data: Documents | PreparedText, folder: str | Path, *, budget: Budget,
-             seed: int = 0, resume: bool = True, start_from: str | Path | None = None, replay: float = 0.0,
-             evaluate: Callable[[PretrainingModel], Scores] | None = None,
-             progress: Callable[[Step], None] | None = None, options: Options = Options()) -> Path:
-    """Train `config` on `data` for `budget` and leave a run folder.
+             seed: int = 0, tokenizer: Tokenizer | None = None, unit: str = "character", device: str = "auto",
+             sharded: bool = False, resume: bool = True, start_from: str | Path | None = None, replay: float = 0.0,
+             milestones: Sequence[float] = (), evaluate: Callable[[PretrainingModel], Scores] | None = None,
+             progress: Callable[[Step], None] | None = None, preparing: Callable[[Any], None] | None = None) -> Path:
+    """Train `config` on `data` for `budget` and leave a run folder: the words of the command line, in Python.
 
     Stopped and called again it goes on (with `resume` False a folder that holds a run is refused) and ends with the
     weights of an uninterrupted run, bit for bit, on the same processes, threads and number format; with a budget in
     minutes as far as metrics.jsonl recorded its clock.  Under torchrun every process makes the same call.
-    `start_from` is the folder of a trained model to go on from; `replay` the share of each batch that is its old text.
-    `evaluate` gives further scores; `progress` is shown every step, until it raises an OSError.
+
+    tokenizer    use this one instead of training one on the text;  unit: what a Chinese word is (character, word)
+    sharded      under torchrun, each process holds a part of weights and optimizer only (FSDP2)
+    start_from   folder of a trained model to go on from;  replay: share of each batch that is its old text
+    milestones   fractions of the budget at which the model is also written, as `milestones/<fraction>`
+    evaluate     further scores for metrics.jsonl, beside the held-out loss
+    progress     is shown every step, until it raises an OSError;  preparing: how far reading and tokenizing is
 
     Raises InputError for bad input (a folder in use, another text than before, a setting that reshapes the model),
-    Interrupted after a signal, NotFinite or RunFailed when the run cannot go on.
+    InterruptError after a signal, NotFiniteError or RunError when the run cannot go on.
     """
     folder = Path(folder)
-    with Signals() as signals, join(choose_device(options.device)) as world, _claimed(folder, world, resume):
+    with Signals() as signals, join(choose_device(device)) as world, _claimed(folder, world, resume):
         start = Start.open(Path(start_from), replay=replay > 0) if start_from is not None else None
         config = start.adapt(config) if start is not None else config
-        text = _text(data, config, folder, world, options, start)
+        prepare = functools.partial(prepare_text, folder=folder / "text", unit=unit, progress=preparing,
+                                    tokenizer=start.tokenizer if start is not None else tokenizer)
+        text = data if isinstance(data, PreparedText) else _shared(lambda: prepare(data, config), world)
         config = fitted(config, text.tokenizer)
-        learner = _learner(config, seed, world, options, start)
+        model = PretrainingModel(config.model, config.heads, seed=seed) if start is None else start.model
+        learner = Learner.make(model, Pretraining(config.heads), config.training, world=world, seed=seed,
+                               sharded=sharded)
         record = {"config": config.to_dict(), "budget": budget.to_dict(), "budget_text": str(budget), "seed": seed,
                   "replay": replay, "start": start.sha256 if start else None, "text_hash": text.hash,
                   "tokenizer": text.tokenizer.fingerprint(), "dtype": learner.dtype, "processes": world.size,
                   "threads": torch.get_num_threads(), "text": text.source, "environment": environment()}
         run = _run(folder, config, text, learner, budget, record, start, replay, evaluate)
-        run.progress, run.milestones = progress, options.milestones
+        run.progress, run.milestones = progress, tuple(milestones)
         if run.course.done(run.state) and (folder / "config.json").exists():
             return folder
         try:
             run.go(signals)
-        except NotFinite as error:
+        except NotFiniteError as error:
             raise _with_rows(error, folder, world) from error
     return folder
 
@@ -120,7 +113,7 @@ def _claimed(folder: Path, world: World, resume: bool) -> Iterator[None]:
                     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
                     stack.enter_context(folder_lock(folder))
                 except OSError as error:
-                    raise RunFailed(f"output folder must be writable, got {folder} ({error.strerror})") from error
+                    raise RunError(f"output folder must be writable, got {folder} ({error.strerror})") from error
                 for path in folder.glob(".*.tmp"):
                     path.unlink(missing_ok=True)
         yield
@@ -140,24 +133,14 @@ def _check_folder(folder: Path, resume: bool) -> None:
         raise InputError(f"output folder must not hold a run, got {folder}; choose another name, or go on with it")
 
 
-def _text(data: Documents | PreparedText, config: PretrainingConfig, folder: Path, world: World, options: Options,
-          start: Start | None) -> PreparedText:
-    """The tokenized text: made by the first process, opened by the others."""
-    if isinstance(data, PreparedText):
-        return data
-    tokenizer, made = start.tokenizer if start is not None else options.tokenizer, None
+def _shared(prepare: Callable[[], PreparedText], world: World) -> PreparedText:
+    """The tokenized text, made by the first process and opened by the others."""
+    made = None
     with world.together("preparing the text"):
         if world.first:
-            made = prepare_text(data, config, folder / "text", tokenizer=tokenizer, unit=options.unit,
-                                progress=options.preparing)
-    found, tokenizer = world.from_first(None if made is None else (made.source, made.tokenizer))
-    return made or open_text(found, tokenizer)
-
-
-def _learner(config: PretrainingConfig, seed: int, world: World, options: Options, start: Start | None) -> Learner:
-    model = PretrainingModel(config.model, config.heads, seed=seed) if start is None else start.model
-    return Learner.make(model, Pretraining(config.heads), config.training, world=world, seed=seed,
-                        sharded=options.sharded)
+            made = prepare()
+    source, tokenizer = world.from_first(None if made is None else (made.source, made.tokenizer))
+    return made or open_text(source, tokenizer)
 
 
 def _run(folder: Path, config: PretrainingConfig, text: PreparedText, learner: Learner, budget: Budget,
@@ -239,10 +222,10 @@ def _rewind(metrics: Metrics, folder: Path, step: int, same_budget: bool) -> Map
     return moments
 
 
-def _with_rows(error: NotFinite, folder: Path, world: World) -> NotFinite:
+def _with_rows(error: NotFiniteError, folder: Path, world: World) -> NotFiniteError:
     """The error, saying where the identity of the rows was written."""
     path = folder / "checkpoints" / BAD
     if world.first:
         with contextlib.suppress(OSError):
             write_json(path, error.batches)
-    return NotFinite(f"{error}; {path} lists the rows, the last checkpoint is untouched", error.batches)
+    return NotFiniteError(f"{error}; {path} lists the rows, the last checkpoint is untouched", error.batches)

@@ -31,8 +31,8 @@ def keep_record(folder: Path, record: Mapping[str, Any]) -> list[str]:
     old = read_json(path)
     for key, what in (("text_hash", "text"), ("tokenizer", "tokenizer"), ("start", "model that --from names")):
         if old.get(key) != record.get(key):
-            raise InputError(f"{what} must be the one that the run in {folder.parent} began with, got another; use a new "
-                             f"output folder, or go on with new text by --from {folder.parent} -o NEW")
+            raise InputError(f"{what} must be the one that the run in {folder.parent} began with, got another; use a "
+                             f"new output folder, or go on with new text by --from {folder.parent} -o NEW")
     before, now = dict(_flat(old)), dict(_flat(record))
     changes = []
     for key in sorted(before.keys() | now.keys()):

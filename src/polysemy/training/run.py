@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from polysemy.training.incremental import Replay, forgetting
 from polysemy.training.learner import Learner
 from polysemy.training.loop import Step, train
 from polysemy.training.metrics import Metrics
-from polysemy.training.outcome import Interrupted, RunFailed
+from polysemy.training.outcome import InterruptError, RunError
 from polysemy.training.signals import Signals
 
 Scores = Mapping[str, float]
@@ -59,7 +60,7 @@ class Run:
     """step of the newest checkpoint"""
 
     def go(self, signals: Signals) -> None:
-        """Train to the end of the budget and export; Interrupted after a signal, once the step is done and saved."""
+        """Train to the end of the budget and export; InterruptError after a signal, once the step is done and saved."""
         world, every = self.learner.world, self.config.training.checkpoint_every
         for step in train(self.learner, self.batches, self.config.training, course=self.course, state=self.state,
                           evaluate=self.evaluate):
@@ -79,8 +80,8 @@ class Run:
     def save(self) -> None:
         """Write a checkpoint; when the disk refuses, say so loudly and go on with the older ones as they were."""
         if not self.learner.finite():
-            raise RunFailed(f"a weight is not a finite number at step {self.state.step}; nothing was saved, the last good "
-                            f"checkpoint is {self._last()}; lower training.learning_rate")
+            raise RunError(f"a weight is not a finite number at step {self.state.step}; nothing was saved, the last "
+                           f"good checkpoint is {self._last()}; lower training.learning_rate")
         try:
             self._write_checkpoint()
             self.saved = self.state.step
@@ -117,8 +118,8 @@ class Run:
                 (folder / "config.json").unlink(missing_ok=True)
                 save_tensors(folder / WEIGHTS, weights)
                 self.tokenizer.save(folder)
-                write_bytes(folder / "README.md", card(self.record, results).encode())
-                finish(folder, {"recipe": self.config.recipe, **self.record, "results": results})
+                write_bytes(folder / "README.md", card(self.record, **results).encode())
+                finish(folder, {"recipe": self.config.recipe, **self.record, **results})
 
     def _pass_milestones(self, step: Step) -> None:
         for milestone in self.milestones:
@@ -130,11 +131,11 @@ class Run:
     def _results(self) -> dict[str, Any]:
         state = self.state
         results = {"step": state.step, "tokens": state.tokens, "seconds": state.seconds, "skipped": state.skipped,
-                   "clipped": state.clipped, "loss": self.loss, "scores": self.scores,
-                   "parameters": count_parameters(self.learner.model), "missing_rows": self.metrics.missing}
-        if self.texts:
-            results["forgetting"] = forgetting(self.before, {name: judge() for name, judge in self.texts.items()})
-        return results
+                   "clipped": state.clipped, "loss": self.loss if math.isfinite(self.loss) else None,
+                   "scores": self.scores, "parameters": count_parameters(self.learner.model),
+                   "missing_rows": self.metrics.missing}
+        after = {name: judge() for name, judge in self.texts.items()}
+        return {"results": results, "forgetting": forgetting(self.before, after)}
 
     def _show(self, step: Step) -> None:
         if self.progress is not None:
@@ -143,10 +144,10 @@ class Run:
             except OSError:  # a closed terminal or pipe
                 self.progress = None
 
-    def _interrupted(self, number: int) -> Interrupted:
+    def _interrupted(self, number: int) -> InterruptError:
         saved = self.saved == self.state.step
         told = f"stopped after step {self.state.step}" + (" and saved" if saved else f"; last saved: {self._last()}")
-        return Interrupted(number, f"{told}; go on with the same command", saved=saved)
+        return InterruptError(number, f"{told}; go on with the same command", saved=saved)
 
     def _last(self) -> str:
         return "none" if self.saved is None else f"step {self.saved}"

@@ -8,7 +8,7 @@ import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from polysemy.training.outcome import Interrupted
+from polysemy.training.outcome import InterruptError
 
 REPEAT_SECONDS = 3.0
 """under torchrun, which hands on to its workers a signal that the terminal already gave them"""
@@ -18,7 +18,7 @@ CAUGHT = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
 class Signals:
     """`with Signals() as signals:` catches SIGINT, SIGTERM and SIGHUP; `signals.caught` is the first one, or None.
 
-    A second signal raises `Interrupted` where the program stands.  A signal that the caller ignores (`nohup`) stays
+    A second signal raises `InterruptError` where the program stands.  A signal that the caller ignores (`nohup`) stays
     ignored; outside the main thread, where Python allows no handlers, nothing is caught.
     """
 
@@ -45,6 +45,6 @@ class Signals:
         if self.caught is not None:
             if time.monotonic() - self._first_at < self._repeats:
                 return
-            raise Interrupted(number, "stopped at once; go on from the last checkpoint with the same command",
+            raise InterruptError(number, "stopped at once; go on from the last checkpoint with the same command",
                               saved=False)
         self.caught, self._first_at = number, time.monotonic()

@@ -49,6 +49,12 @@ def _product(a, a_row, a_step, b, b_step, steps, c, c_row, columns, add):
 
 
 @routine
+def _fill(row):
+    for c in range(row.shape[0]):
+        row[c] = 0
+
+
+@routine
 def _by_row(source, first, count, at, bias, target, padded):
     """`count` rows of one head (columns from `at`), plus bias, and zeros up to `padded` rows."""
     e = target.shape[1]
@@ -57,7 +63,8 @@ def _by_row(source, first, count, at, bias, target, padded):
         line, copy = source[first + i, at:at + e], target[i]
         for c in range(e):
             copy[c] = narrow(widen(line[c]) + widen(shift[c]), copy[c])
-    target[count:padded] = 0
+    for i in range(count, padded):
+        _fill(target[i])
 
 
 @routine
@@ -248,8 +255,8 @@ def _backward_block(piece, head, i, present, factor, threshold, scale, drop_keys
                 _gradient(scores[r], grads[r], dropped[r], num_keys, padded, factor, sums[row, head],
                           U(drop_keys[row * (threshold > 0)]) ^ U(head << 16), piece[4], threshold, scale)
             else:
-                grads[r, :padded] = F(0)
-                dropped[r, :padded] = F(0)
+                _fill(grads[r])
+                _fill(dropped[r])
             _round(grads[r], rounded[t + r], padded)
         for r in range(0, ROWS, 2):
             _pair(dropped[r], dropped[r + 1], weights2[(t + r) // 2], padded)
@@ -275,8 +282,9 @@ def _backward_job(q, k, v, bias, dout, sums, dq, dk, dv, bias_sums, piece, head,
     _paired(queries, paired_queries, all_rows)
     _paired(changes, paired_changes, all_rows)
     if count == 0:
-        dkeys[:num_keys] = F(0)
-        dvalues[:num_keys] = F(0)
+        for j in range(num_keys):
+            _fill(dkeys[j])
+            _fill(dvalues[j])
     for i in range(0, count, BLOCK):
         present = min(BLOCK, count - i)
         _backward_block(piece, head, i, present, factor, threshold, scale, drop_keys, sums, rows, words, numbers)

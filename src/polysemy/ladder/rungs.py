@@ -1,0 +1,108 @@
+"""The table of rungs: what a ladder can train or judge, one row each. A new paradigm becomes a rung by one more row.
+
+`build` names a function `build(work, rung, folder) -> Built` (see `builders`); the words beside it stand in the report.
+"""
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from polysemy.config import nearest
+from polysemy.errors import InputError
+
+Kind = Literal["control", "trained", "downloaded"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """One row: how a model comes about, and what a reader should know of its paradigm."""
+
+    name: str
+    kind: Kind
+    build: str
+    """`module:function`"""
+    recipe: str = ""
+    """row of the recipe table that it trains"""
+    path: str = ""
+    """folder of a downloaded model"""
+    counts: bool = False
+    """a control that has learned something: the report says when others overtake it"""
+    sees: str
+    costs: str
+    good_for: str
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and pictures."""
+        return f"hf:{Path(self.path).resolve().name}" if self.path else self.name
+
+    @property
+    def slug(self) -> str:
+        """Name of its folder."""
+        if not self.path:
+            return self.name.replace(" ", "-")
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(self.path).resolve().name).strip(".-")[:40]
+        return f"hf-{plain}-{hashlib.sha256(str(Path(self.path).resolve()).encode()).hexdigest()[:8]}"
+
+
+def _control(name: str, function: str, sees: str, good_for: str, **more: bool) -> Rung:
+    return Rung(name=name, kind="control", build=f"polysemy.ladder.builders:{function}", sees=sees,
+                costs="one pass over the text", good_for=good_for, **more)
+
+
+def _trained(recipe: str, sees: str, costs: str, good_for: str) -> Rung:
+    return Rung(name=recipe, kind="trained", build="polysemy.ladder.builders:train_recipe", recipe=recipe, sees=sees,
+                costs=costs, good_for=good_for)
+
+
+RUNGS: dict[str, Rung] = {rung.name: rung for rung in (
+    _control("unigram", "count_words", "nothing but how frequent a word is", "the floor: it must be at chance"),
+    _control("bigram", "count_bigrams", "one word on each side", "the first minutes, tiny texts, no hardware at all",
+             counts=True),
+    _control("random weights", "draw_weights", "both sides, but it has learned nothing",
+             "the check that no answer leaks through the machinery"),
+    _trained("bert", "both sides at once; whether a second sentence follows the first",
+             "a full pass for each gap; only 15 % of the tokens teach", "gaps, labels for texts and pairs, features"),
+    _trained("roberta", "both sides at once, rows filled over sentence borders",
+             "as BERT, without the pair task: more text a second", "gaps and features when there are no pairs to judge"),
+    _trained("albert", "both sides at once; the order of two neighboring sentences",
+             "a small file; time as BERT's, for every layer still runs", "small devices, ordering sentences"),
+    _trained("spanbert", "both sides at once, whole spans hidden, and their borders",
+             "a harder question, so more steps to learn it", "answers that are phrases, finding spans"),
+    _trained("distilbert", "both sides at once, through half of the layers",
+             "half of BERT's time a text", "low latency; better after distilling from a teacher"),
+)}
+
+DOWNLOADED = Rung(name="hf", kind="downloaded", build="polysemy.ladder.builders:load_downloaded",
+                  sees="both sides at once, on text that you did not choose", costs="no training here; its size is given",
+                  good_for="the question whether training your own is worth it")
+
+
+def choose(names: Sequence[str] = ()) -> list[Rung]:
+    """The rungs of these names (`hf:PATH` for a downloaded model) with all controls, in the order of the table.
+
+    Without names: all. Raises InputError for an unknown or repeated name, and for a path that holds no model.
+    """
+    wanted: dict[str, Rung] = {}
+    for name in names or RUNGS:
+        rung = _downloaded(name.removeprefix("hf:")) if name.startswith("hf:") else RUNGS.get(name)
+        if rung is None:
+            raise InputError(f"rungs must be of the table or hf:PATH, got {name!r}{nearest(name, RUNGS)}")
+        if rung.name in wanted:
+            raise InputError(f"rungs must differ, got {name!r} twice")
+        wanted[rung.name] = rung
+    if all(rung.kind == "control" for rung in wanted.values()):
+        raise InputError(f"rungs must hold one that is no control, got {', '.join(wanted)}")
+    rows = [rung for rung in RUNGS.values() if rung.kind == "control" or rung.name in wanted]
+    return rows + [rung for rung in wanted.values() if rung.path]
+
+
+def _downloaded(path: str) -> Rung:
+    folder = Path(path).expanduser()
+    if not (folder / "config.json").is_file():
+        raise InputError(f"rung hf:PATH must name a folder that holds config.json, got {path!r}")
+    return Rung(**{**DOWNLOADED.__dict__, "name": f"hf:{path}", "path": str(folder)})

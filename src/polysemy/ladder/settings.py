@@ -1,0 +1,55 @@
+"""What a ladder is told: budget, rungs, purpose and limits."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from polysemy.config import Config
+from polysemy.errors import InputError
+
+Purpose = Literal["fill", "score"]
+MINUTES = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderConfig(Config):
+    """One ladder. Purpose and limits may change when a finished study is asked again; the rest makes another study."""
+
+    minutes: float | None = None
+    """training time of a rung (5 unless `total` is given)"""
+    total: float | None = None
+    """training time of all rungs together, in minutes"""
+    rungs: tuple[str, ...] = ()
+    """names of the table, or hf:PATH; none means all"""
+    purpose: Purpose = "fill"
+    """what the recommendation is for: fill asks for the right word, score for the probability it was given"""
+    max_ms: float | None = None
+    """slowest acceptable answer: milliseconds for one sentence on one core"""
+    max_mb: float | None = None
+    """largest acceptable model in megabytes"""
+    size: str = "mini"
+    """of the neural rungs"""
+    seed: int = 0
+    unit: Literal["character", "word"] = "character"
+    """what a Chinese word is"""
+    quick: bool = False
+    """fewer questions, shorter measurements"""
+    threads: int | None = None
+    """none means all cores of this process"""
+    device: str = "auto"
+
+    def check(self) -> None:
+        if self.minutes is not None and self.total is not None:
+            raise InputError("budget must be minutes a rung or total, got both")
+        for name in ("minutes", "total", "max_ms", "max_mb"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InputError(f"{name} must be above 0, got {value}")
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"threads must be at least 1, got {self.threads}")
+
+    def minutes_of(self, trained: int) -> float:
+        """Training minutes of each of `trained` rungs."""
+        if self.total is not None:
+            return self.total / max(trained, 1)
+        return self.minutes if self.minutes is not None else MINUTES
