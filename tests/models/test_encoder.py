@@ -75,8 +75,8 @@ def test_losses_are_sums_at_the_places_asked_for() -> None:
     assert list(losses) == list(HEADS)
     states = model.body(inputs["ids"], inputs["positions"], inputs["segments"], inputs["documents"])
     logits = model.masked_lm_logits(states, torch.tensor([1, 4, 11]))
-    torch.testing.assert_close(losses["masked_lm"].double(), F.cross_entropy(logits, inputs["targets"], reduction="sum"),
-                               atol=1e-5, rtol=0)
+    wanted = F.cross_entropy(logits, inputs["targets"], reduction="sum")
+    torch.testing.assert_close(losses["masked_lm"].double(), wanted, atol=1e-5, rtol=0)
     pair = F.cross_entropy(model.heads["pair"](states, inputs["pair_at"]), inputs["pair_labels"], reduction="sum")
     torch.testing.assert_close(losses["pair"].double(), pair, atol=1e-5, rtol=0)
     weighted = model(inputs | {"weights": torch.tensor([1.0, 0.0, 0.0])})["masked_lm"]
@@ -132,7 +132,8 @@ def test_weights_survive_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("change", "message"), [
     ("missing", r"must hold heads\.pair\.pooler\.weight"), ("extra", "must hold nothing that .* got stray"),
     ("shape", r"heads\.pair\.pooler\.bias must have shape \[32\] by config.json, got \[31\]"),
-    ("nan", r"heads\.pair\.pooler\.bias must be finite"), ("whole", r"heads\.pair\.pooler\.bias must be of a float type")])
+    ("nan", r"heads\.pair\.pooler\.bias must be finite"),
+    ("whole", r"heads\.pair\.pooler\.bias must be of a float type")])
 def test_a_file_of_another_model_is_refused(change: str, message: str, tmp_path: Path) -> None:
     tensors = dict(PretrainingModel(small(), HEADS).state_dict())
     name = "heads.pair.pooler.bias"

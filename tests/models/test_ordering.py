@@ -4,11 +4,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from small_models import SENTENCES, encoder
 
 from polysemy.errors import InputError
 from polysemy.models.ordering import _improved, _values, best_order, pair_scores
 from polysemy.runtime import random_for
-from small_models import SENTENCES, encoder
 
 
 def evidence(order: list[int], noise: float, seed: int) -> np.ndarray:

@@ -48,7 +48,7 @@ def test_sizes_are_those_of_the_table() -> None:
 
 
 def test_unknown_sizes_and_presets_are_refused() -> None:
-    with pytest.raises(InputError, match="size must be tiny .* got 'bas'; did you mean 'base'"):
+    with pytest.raises(InputError, match=r"size must be tiny .* got 'bas'; did you mean 'base'"):
         bert.configure("bas")
-    with pytest.raises(InputError, match="preset must be paper | ladder, got 'papers'"):
+    with pytest.raises(InputError, match=r"preset must be paper \| ladder, got 'papers'"):
         roberta.configure("tiny", "papers")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from polysemy.errors import InputError
-from polysemy.nn.dropout import Dropout, dropout_key, keep
+from polysemy.nn.dropout import Drop, Dropout, dropout_key, keep
 
 
 def dropped(x: torch.Tensor, *, rate: float = 0.3, seed: int = 1, step: int = 2, rows=None, calls: int = 1):
@@ -94,7 +94,7 @@ def test_training_without_a_key_is_refused():
 
 
 def test_mask_is_the_same_on_every_machine():
-    kept = keep(torch.tensor([1, -5], dtype=torch.int32), 8, 0.5)
+    kept = keep(Drop(torch.tensor([1, -5], dtype=torch.int32), 0.5), 8)
     assert kept.int().tolist() == GOLDEN
 
 

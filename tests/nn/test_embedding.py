@@ -12,7 +12,8 @@ IDS = torch.tensor([[3, 1, 4], [1, 5, 2]])
 
 
 def test_is_the_normed_and_widened_sum_of_its_tables() -> None:
-    config = EmbeddingConfig(vocab_size=7, position=Learned(max_positions=4), num_segments=2, factor_size=6, dropout=0.0)
+    config = EmbeddingConfig(vocab_size=7, position=Learned(max_positions=4), num_segments=2, factor_size=6,
+                             dropout=0.0)
     layer = Embedding(config, 10).double()
     segments, positions = torch.tensor([[0, 0, 1], [0, 1, 1]]), torch.tensor([[0, 1, 0], [2, 3, 0]])
     found = layer(IDS, positions, segments)
@@ -45,8 +46,8 @@ def test_a_document_beyond_the_table_is_refused_and_packed_rows_are_not() -> Non
     assert layer(IDS, torch.tensor([[0, 1, 0]])).shape == (2, 3, 6)
 
 
-@pytest.mark.parametrize("changes", [{"vocab_size": 0}, {"vocab_size": 10**9}, {"factor_size": -1}, {"num_segments": -2},
-                                     {"dropout": 1.5}, {"norm_eps": 0.0}])
+@pytest.mark.parametrize("changes", [{"vocab_size": 0}, {"vocab_size": 10**9}, {"factor_size": -1},
+                                     {"num_segments": -2}, {"dropout": 1.5}, {"norm_eps": 0.0}])
 def test_impossible_settings_are_refused(changes: dict[str, int]) -> None:
     with pytest.raises(InputError, match=next(iter(changes))):
         EmbeddingConfig(**changes)  # type: ignore[arg-type]

@@ -16,8 +16,8 @@ from polysemy.nn.transformer import Activation, Source, Transformer, Transformer
 
 
 def config(**changes: Any) -> TransformerConfig:
-    sizes: dict[str, Any] = {"hidden_size": 16, "num_layers": 4, "num_heads": 2, "intermediate_size": 24, "dropout": 0.0,
-                             "attention_dropout": 0.0}
+    sizes: dict[str, Any] = {"hidden_size": 16, "num_layers": 4, "num_heads": 2, "intermediate_size": 24,
+                             "dropout": 0.0, "attention_dropout": 0.0}
     return TransformerConfig(**{**sizes, **changes})
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 import transformers
 
-from polysemy.models.hugging_face import family_of, our_config, their_config
-from polysemy.models.hugging_face_names import FAMILIES, to_ours, to_theirs
+from polysemy.models.hugging_face import our_config
+from polysemy.models.hugging_face_names import FAMILIES, to_ours
 from polysemy.models.pretrained import PretrainingModel
 from polysemy.runtime import random_for
 
@@ -24,11 +24,13 @@ def random_config(kind: str, seed: int) -> Any:
     width, layers = heads * int(random.choice([4, 6, 8])), int(random.integers(1, 4))
     sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads,
              "intermediate_size": int(random.integers(5, 40)), "layer_norm_eps": float(random.choice([1e-12, 1e-5])),
-             "type_vocab_size": int(random.integers(1, 4)), "hidden_act": str(random.choice(["gelu", "gelu_new", "relu"]))}
+             "type_vocab_size": int(random.integers(1, 4)),
+             "hidden_act": str(random.choice(["gelu", "gelu_new", "relu"]))}
     common = {"vocab_size": int(random.integers(20, 60)), "max_position_embeddings": int(random.integers(20, 30)),
               "pad_token_id": int(random.integers(0, 4))}
     if kind == "albert":
-        sizes |= {"embedding_size": int(random.choice([4, 10])), "num_hidden_groups": int(random.integers(1, layers + 1))}
+        sizes |= {"embedding_size": int(random.choice([4, 10])),
+                  "num_hidden_groups": int(random.integers(1, layers + 1))}
     if kind.startswith("roberta"):
         sizes["hidden_act"] = "gelu"
     if kind == "distilbert":

@@ -1,6 +1,8 @@
 """What is hidden and what stands there instead (SPEC 11.2-11.5)."""
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import chisquare
@@ -20,9 +22,11 @@ from token_world import (
 
 from polysemy.errors import InputError
 from polysemy.text.batches import Batch, Batches
+from polysemy.text.corpus import text_documents
 from polysemy.text.masking import Corruption, MarkedSpans, NGrams, PieceText, Spans, Tokens, WholeWords
 from polysemy.text.segments import FullSentences, NextSentence, SentenceOrder, Stretch
-from polysemy.text.shards import Shards
+from polysemy.text.shards import Shards, prepare
+from polysemy.text.tokenizer import Tokenizer, TokenizerConfig
 
 ALL = [Tokens(), WholeWords(), NGrams(), Spans(), MarkedSpans(), MarkedSpans(boundary="external")]
 
@@ -157,6 +161,27 @@ def test_whole_words_by_example() -> None:
         pairs = {(int(hidden[1 + i]), int(hidden[2 + i])) for row, columns in pieces_of(batch)
                  for hidden in [batch.hidden[row, columns]] for i in (0, 2, 4, 6)}
         assert pairs == expected
+
+
+def test_whole_words_of_real_tokenizers(tmp_path: Path) -> None:
+    pytest.importorskip("jieba")
+    texts = ["机器人必须服从人类的命令。银行的工作人员不得伤害顾客。河边的图书馆今天没有开门。" * 3,
+             "Unhappiness and unkindness are unlikely. The happiest people are kind."] * 3
+    tokenizer = Tokenizer.train(texts, TokenizerConfig(vocab_size=90))
+    for unit in ("character", "word"):
+        shards = prepare(text_documents(texts), tokenizer, tmp_path / unit, unit=unit)
+        batches = Batches(shards, tokenizer, Stretch(), WholeWords(), batch_size=64, length=64, seed=0)
+        split = halves = 0
+        for row in range(64):
+            batch = batches.at([row])
+            pieces, hidden = tokenizer.pieces(originals(batch)[0]), batch.hidden[0]
+            for i in range(1, 64):
+                if pieces[i].startswith("##"):
+                    assert hidden[i] == hidden[i - 1]
+                    split += 1
+                halves += pieces[i - 1] + pieces[i] == "银行" and bool(hidden[i - 1] != hidden[i])
+        assert split > 100
+        assert (halves == 0) == (unit == "word"), "by character the two halves of 银行 are hidden apart"
 
 
 def test_a_word_too_long_for_the_count_is_passed_over_unless_there_is_no_other() -> None:

@@ -78,8 +78,8 @@ def _output(parser: Parser, what: str, *, required: bool = True) -> None:
 
 def _settings(parser: Parser) -> None:
     parser.add_argument("--size", default="mini", help="tiny, mini, small, medium, base, large (ALBERT also xlarge, xxlarge)")
-    parser.add_argument("--preset", default="paper", choices=("paper", "ladder"),
-                        help="paper: the published body; ladder: the body all rungs of a ladder share")
+    parser.add_argument("--preset", default="ladder", choices=("ladder", "paper"),
+                        help="ladder: settings that learn most in minutes; paper: as published, for days of training")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
                         help="any setting, e.g. training.learning_rate=5e-4 (polysemy describe RECIPE lists them)")
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from polysemy.capability import ClozeItem, ScoresCloze
 from polysemy.evaluation.bigram import UnigramControl
-from polysemy.evaluation.bootstrap import interval, resampled
+from polysemy.evaluation.bootstrap import band_mean, resampled
 from polysemy.evaluation.cloze import ClozeResult, judge
 from polysemy.evaluation.cloze_items import ClozeSet, Question
 from polysemy.evaluation.duplicates import HAN_RUN, WORD_RUN, RunIndex
@@ -20,8 +20,8 @@ from polysemy.evaluation.fingerprints import read_blocks, words_of
 from polysemy.evaluation.split import Split
 from polysemy.runtime import random_for
 
-LEVEL = 0.99
-"""A control passes when this interval holds chance: one honest control in a hundred fails, not one in twenty."""
+STANDARD_ERRORS = 3.0
+"""Half the width of a control's interval: a report has half a dozen controls, and an honest one fails once in 370."""
 COPIES = 50
 
 
@@ -72,12 +72,18 @@ def shuffle_contexts(items: ClozeSet, seed: int = 0) -> ClozeSet:
 
 
 def at_chance(name: str, result: ClozeResult, *, seed: int = 0) -> dict[str, Any]:
-    """Verdict on one control: does the interval of its accuracy hold chance?"""
-    draws = resampled(result.accuracy, result.bands, result.documents, seed=seed)[:, 0]
-    low, high = interval(draws, LEVEL)
-    summary = result.summary(seed=seed)
-    return {"name": name, "accuracy": summary["accuracy"], "bits": summary["bits"], "interval": [low, high],
-            "chance": result.chance, "passed": low <= result.chance <= high}
+    """Verdict on one control: does the interval of its accuracy hold chance?
+
+    The standard error is the larger of two: by drawing documents anew, and that of guessing each question by itself
+    (few documents draw too narrow an interval).
+    """
+    drawn = float(resampled(result.accuracy, result.bands, result.documents, seed=seed).std())
+    _, counts = np.unique(result.bands, return_counts=True)
+    guessing = float(np.sqrt((result.chance * (1 - result.chance) / counts).sum()) / len(counts))
+    reach, accuracy = STANDARD_ERRORS * max(drawn, guessing), band_mean(result.accuracy, result.bands)
+    return {"name": name, "accuracy": accuracy, "bits": band_mean(result.bits, result.bands),
+            "interval": [accuracy - reach, accuracy + reach], "chance": result.chance,
+            "passed": abs(accuracy - result.chance) <= reach}
 
 
 def run_controls(items: ClozeSet, split: Split | None = None, *, models: dict[str, ScoresCloze] | None = None,

@@ -45,6 +45,11 @@ def runs_of(words: Words, documents: np.ndarray) -> Runs:
     return Runs(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
+def runs_of_blocks(blocks: Sequence[str]) -> Runs:
+    """Every run of several documents; words are numbered through all of them."""
+    return runs_of(*_words_of_blocks(blocks))
+
+
 def _windows(numbers: np.ndarray, documents: np.ndarray, han: np.ndarray, size: int,
              with_han: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     count = len(numbers) - size + 1

@@ -106,6 +106,12 @@ def child() -> None:
 
 def peak_bytes() -> int:
     """The most memory this process ever held at once."""
+    try:  # what getrusage says on Linux starts with the peak of the process that started this one
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    except OSError:
+        pass
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

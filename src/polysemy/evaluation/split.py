@@ -77,7 +77,7 @@ class Split:
         shared = self.overlap
         found = (f"train shared runs of {shared['run']} with dev or test in {shared['documents']:,} documents: "
                  f"{shared['words']:,} words ({shared['share']:.2%}), {shared['copies']:,} documents whole")
-        fate = "removed from train" if shared["removed"] else "left in train, for else too little would remain: " \
+        fate = f"removed from {shared.get('removed_from', 'train')}" if shared["removed"] else "left in train, for else too little would remain: " \
             "scores also reward recall of repeated text"
         lines = [f"split: {sizes}", f"overlap: {found}; {fate}"]
         if self.cut_documents:
@@ -211,7 +211,7 @@ def _write(path: Path, documents: Iterable[str], index: RunIndex) -> tuple[dict[
     counts = {"documents": 0, "words": 0, "bytes": 0}
     found = {"documents": 0, "words": 0, "copies": 0}
     with open(path, "wb") as file:
-        for batch in _batches(documents):
+        for batch in batches(documents):
             left = without_shared(batch, index)
             kept = [text for text in left.kept if text]
             counts["bytes"] += file.write("".join(f"{text}\n\n" for text in kept).encode())
@@ -223,7 +223,8 @@ def _write(path: Path, documents: Iterable[str], index: RunIndex) -> tuple[dict[
     return counts, found
 
 
-def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
+def batches(documents: Iterable[str]) -> Iterator[list[str]]:
+    """Documents in lists of about BATCH_BYTES characters."""
     batch: list[str] = []
     size = 0
     for document in documents:

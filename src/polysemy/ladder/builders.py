@@ -15,7 +15,7 @@ from polysemy.evaluation.bigram import BigramControl, UnigramControl
 from polysemy.evaluation.cloze_items import ClozeSet
 from polysemy.evaluation.split import Split
 from polysemy.ladder.rungs import Rung
-from polysemy.models import recipe, resolve
+from polysemy.models import RECIPES, resolve
 from polysemy.report import wording
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Built:
 
     model: Any
     """what answers cloze items"""
-    seconds: float = 0.0
-    """time in training steps, by the budget's clock; of a control, time on the wall"""
+    seconds: float | None = None
+    """time in training steps, by the budget's clock; of a control, time on the wall; None when it took none"""
     bytes: int | None = None
     parameters: int | None = None
     folder: Path | None = None
@@ -67,8 +67,8 @@ class Built:
 
 
 def config_of(name: str, size: str, *, quick: bool = False) -> PretrainingConfig:
-    """The ladder's preset of a recipe; its held-out loss is measured now and then, since the ladder judges at the end."""
-    config = resolve(recipe(name).configure)(size, "ladder")
+    """The ladder's preset of a recipe, with rare held-out losses, since the ladder judges by itself."""
+    config = resolve(RECIPES[name].configure)(size, "ladder")
     rare = max(config.training.evaluate_every, 100_000 if quick else 2_000)
     return config.replace(training=config.training.replace(evaluate_every=rare, keep=1))
 
@@ -77,12 +77,12 @@ def train_recipe(work: Work, rung: Rung, folder: Path) -> Built:
     """Train a recipe for the budget; a folder with a finished run is taken as it is, a begun one goes on."""
     from polysemy.models.text_encoder import TextEncoder
     from polysemy.training.budget import Budget
-    from polysemy.training.pretrain import Options, pretrain
+    from polysemy.training.pretrain import pretrain
 
     clock = "wall" if work.device.startswith("cuda") else "cpu"
     pretrain(config_of(rung.recipe, work.size, quick=work.quick), work.text, folder,
-             budget=Budget(minutes=work.minutes, clock=clock), seed=work.seed, progress=_teller(work, rung),
-             options=Options(device=work.device, unit=work.unit, milestones=MILESTONES))
+             budget=Budget(minutes=work.minutes, clock=clock), seed=work.seed, device=work.device, unit=work.unit,
+             milestones=MILESTONES, progress=_teller(work, rung))
     record = read_json(folder / "config.json")
     milestones = []
     for part in MILESTONES:

@@ -32,6 +32,7 @@ from polysemy.ladder.settings import LadderConfig
 from polysemy.ladder.study import assemble
 from polysemy.models import resolve
 from polysemy.report import wording
+from polysemy.training.outcome import InterruptError
 
 if TYPE_CHECKING:
     from polysemy.text.corpus import Documents
@@ -110,7 +111,8 @@ class _Ladder:
 
     def __init__(self, source: Source, folder: Path, config: LadderConfig, rungs: list[Rung], plan: dict[str, Any],
                  tell: Tell) -> None:
-        self.source, self.folder, self.config, self.rungs, self.plan, self.tell = source, folder, config, rungs, plan, tell
+        self.source, self.folder, self.config, self.rungs = source, folder, config, rungs
+        self.plan, self.tell = plan, tell
         self.started = time.monotonic()
 
     def climb(self, minutes: float, device: str) -> Path:
@@ -126,7 +128,9 @@ class _Ladder:
             self.tell(f"[{number}/{len(self.rungs)}] {rung.label} ...", True)
             try:
                 self._climb_one(work, rung, number)
-            except (InputError, RuntimeError, ArithmeticError, LookupError, OSError, MemoryError) as error:
+            except InterruptError:
+                raise
+            except Exception as error:  # whatever it is, it is this rung's: the others must not be lost
                 errors[rung.name] = wording.one_line(error) or type(error).__name__
                 self.tell(f"[{number}/{len(self.rungs)}] {rung.label}: FAILED, {errors[rung.name]}", False)
         return self._report(work, errors)

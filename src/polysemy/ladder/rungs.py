@@ -49,9 +49,9 @@ class Rung:
         return f"hf-{plain}-{hashlib.sha256(str(Path(self.path).resolve()).encode()).hexdigest()[:8]}"
 
 
-def _control(name: str, function: str, sees: str, good_for: str, **more: bool) -> Rung:
-    return Rung(name=name, kind="control", build=f"polysemy.ladder.builders:{function}", sees=sees,
-                costs="one pass over the text", good_for=good_for, **more)
+def _control(name: str, function: str, sees: str, costs: str, good_for: str, **more: bool) -> Rung:
+    return Rung(name=name, kind="control", build=f"polysemy.ladder.builders:{function}", sees=sees, costs=costs,
+                good_for=good_for, **more)
 
 
 def _trained(recipe: str, sees: str, costs: str, good_for: str) -> Rung:
@@ -60,15 +60,16 @@ def _trained(recipe: str, sees: str, costs: str, good_for: str) -> Rung:
 
 
 RUNGS: dict[str, Rung] = {rung.name: rung for rung in (
-    _control("unigram", "count_words", "nothing but how frequent a word is", "the floor: it must be at chance"),
-    _control("bigram", "count_bigrams", "one word on each side", "the first minutes, tiny texts, no hardware at all",
-             counts=True),
-    _control("random weights", "draw_weights", "both sides, but it has learned nothing",
+    _control("unigram", "count_words", "nothing but how frequent a word is", "one pass over the text",
+             "the floor: it must be at chance"),
+    _control("bigram", "count_bigrams", "one word on each side", "one pass over the text, a table of pairs",
+             "the first minutes, tiny texts, no hardware at all", counts=True),
+    _control("random weights", "draw_weights", "both sides, but it has learned nothing", "nothing",
              "the check that no answer leaks through the machinery"),
     _trained("bert", "both sides at once; whether a second sentence follows the first",
              "a full pass for each gap; only 15 % of the tokens teach", "gaps, labels for texts and pairs, features"),
     _trained("roberta", "both sides at once, rows filled over sentence borders",
-             "as BERT, without the pair task: more text a second", "gaps and features when there are no pairs to judge"),
+             "as BERT's, without the pair task", "gaps and features when there are no pairs to judge"),
     _trained("albert", "both sides at once; the order of two neighboring sentences",
              "a small file; time as BERT's, for every layer still runs", "small devices, ordering sentences"),
     _trained("spanbert", "both sides at once, whole spans hidden, and their borders",
@@ -78,7 +79,8 @@ RUNGS: dict[str, Rung] = {rung.name: rung for rung in (
 )}
 
 DOWNLOADED = Rung(name="hf", kind="downloaded", build="polysemy.ladder.builders:load_downloaded",
-                  sees="both sides at once, on text that you did not choose", costs="no training here; its size is given",
+                  sees="both sides at once, on text that you did not choose",
+                  costs="no training here; its size is given",
                   good_for="the question whether training your own is worth it")
 
 

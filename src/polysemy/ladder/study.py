@@ -17,10 +17,10 @@ from polysemy.report import wording
 from polysemy.runtime import environment
 
 METHOD = (
-    "Documents were split 80/10/10 by their hash. Passages of the test that also stood in the training text were removed "
-    "from the latter first; tokenizer, counts and weights come from the training text alone.",
-    "Each trained rung had the same time in training steps, on the same threads, one rung at a time, with the same body "
-    "size, tokenizer and optimizer: the table compares the ideas.",
+    "Documents were split 80/10/10 by their hash. Passages of the test that also stood in the training text were "
+    "removed from the latter first; tokenizer, counts and weights come from the training text alone.",
+    "Each trained rung had the same time in training steps, on the same threads, one rung at a time, with the same "
+    "body size, tokenizer and optimizer: the table compares the ideas.",
     "All rungs answered the same stored questions. A model of both sides gets a mask for each piece of a candidate and "
     "fills them from left to right; the score is the log-probability of the candidate.",
     "One calibration for all: P = softmax(a · score + b · log frequency + c · pieces), three numbers fitted on other "
@@ -48,9 +48,7 @@ def assemble(rungs: Sequence[Rung], found: Mapping[str, dict[str, Any]], errors:
         "kind": "ladder", "title": "Which model of language for this text?", "version": __version__,
         "created": datetime.now().strftime("%Y-%m-%d %H:%M"), "purpose": config.purpose,
         "limits": {"max_ms": config.max_ms, "max_mb": config.max_mb},
-        "corpus": {"files": work.text.source.get("files"), "documents": sum(c["documents"] for c in split.counts.values()),
-                   "words": sum(c["words"] for c in split.counts.values()),
-                   "bytes": sum(c["bytes"] for c in split.counts.values()), "fingerprint": split.fingerprint,
+        "corpus": {"files": work.text.source.get("files"), **_totals(split.counts), "fingerprint": split.fingerprint,
                    "split": split.counts, "overlap": split.overlap},
         "budget": {"seconds": 60 * work.minutes, "clock": "CPU seconds / threads" if work.device == "cpu" else "wall",
                    "threads": environment_threads(), "device": work.device, "size": config.size, "seed": config.seed,
@@ -93,6 +91,10 @@ def _pairs(rows: Sequence[Mapping[str, Any]], against: Callable[[str, str], dict
                     key=lambda row: -row["cloze"]["accuracy"])
     return [{"first": a["label"], "second": b["label"], **against(a["name"], b["name"])}
             for i, a in enumerate(judged) for b in judged[i + 1:]]
+
+
+def _totals(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    return {name: sum(part[name] for part in counts.values()) for name in ("documents", "words", "bytes")}
 
 
 def _bands(items: Any) -> list[dict[str, Any]]:

@@ -16,8 +16,10 @@ LADDER_VOCABULARY = 8000
 DEVIATIONS = (
     "paper: GELU is exact (erf), as in transformers; Google's code has the tanh approximation.",
     "paper: one row length throughout; the original runs 90 % of its steps at 128 tokens and the rest at 512.",
-    "paper: masks are drawn afresh each epoch; the original stores ten fixed copies of the corpus (corruption.static=true).",
+    "paper: masks are drawn afresh each epoch; the original stores ten fixed copies of the corpus.",
     "paper: random replacements are ordinary pieces; the original may also draw special ones.",
+    "paper: a random second sentence is never from the same document, and the target length is drawn for each chunk "
+    "instead of once a document.",
     "paper: AdamW corrects its bias; Google's optimizer does not.",
     "ladder: norms stand before their sublayers with one at the end, dropout is 0 and weights that close a residual "
     "branch begin smaller, for every rung alike, so that the ladder compares the idea and not the norm place.",

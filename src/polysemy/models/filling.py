@@ -33,7 +33,7 @@ def fill(encoder: TextEncoder, text: str, top: int, longest: int) -> list[list[C
     """Per gap the `top` likeliest words, sorted; other gaps stay one mask each.
 
     A candidate is kept when the text with it is cut into exactly these pieces, so it is a word that fits what stands
-    left and right of it.  Words of several pieces are found by a beam.  With longest=1 probabilities are the model's own.
+    left and right of it.  Words of several pieces are found by a beam.  With longest=1 probabilities are the model's.
     """
     if top < 1 or not 1 <= longest <= MAX_LONGEST:
         raise InputError(f"top must be at least 1 and longest in 1..{MAX_LONGEST}, got {top} and {longest}")
@@ -84,8 +84,8 @@ def _fill_gap(gap: Gap, top: int, longest: int) -> list[Candidate]:
     found: dict[str, Candidate] = {}
     for k in range(1, longest + 1):
         ranked = _beam(gap, k, beam=min(64, max(16, 2 * top)) if k > 1 else 8 * top + 64)
-        for (pieces, score), text in zip(ranked, gap.fitting([pieces for pieces, _ in ranked]), strict=True):
-            total = score + float(np.log(shares[k - 1]))
+        for (_, beam_score), text in zip(ranked, gap.fitting([pieces for pieces, _ in ranked]), strict=True):
+            total = beam_score + float(np.log(shares[k - 1]))
             if text is not None and (text not in found or found[text].log_probability < total):
                 found[text] = Candidate(text=text, probability=float(np.exp(total)), log_probability=total, pieces=k)
     return sorted(found.values(), key=lambda candidate: -candidate.log_probability)[:top]
@@ -179,4 +179,5 @@ def score(encoder: TextEncoder, text: str) -> Score:
     for group, values in encoder.log_probabilities(rows, places):
         wanted = values.new_tensor([targets[i] for i in group]).long()
         total += float(values.gather(1, wanted[:, None]).double().sum())
-    return Score(log_probability=total, tokens=len(ids), words=len(word_spans(text)), bytes=len(text.encode()), pseudo=True)
+    return Score(log_probability=total, tokens=len(ids), words=len(word_spans(text)), bytes=len(text.encode()),
+                 pseudo=True)

@@ -20,7 +20,7 @@ from polysemy.models.pretrained import WEIGHTS, PretrainingModel, finite, open_r
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.nn.embedding import EmbeddingConfig
 from polysemy.nn.position import Learned
-from polysemy.nn.transformer import TransformerConfig
+from polysemy.nn.transformer import ActivationName, TransformerConfig
 from polysemy.text.segments import FullSentences
 from polysemy.text.tokenizer import Tokenizer
 
@@ -30,9 +30,11 @@ CLASSES = {"bert": ("BertForPreTraining", "BertForMaskedLM", "BertModel"),
                                     "RobertaPreLayerNormModel"),
            "albert": ("AlbertForPreTraining", "AlbertForMaskedLM", "AlbertModel"),
            "distilbert": ("DistilBertForMaskedLM", "DistilBertForMaskedLM", "DistilBertModel")}
-ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "quick_gelu": "quick_gelu", "relu": "relu"}
-THEIR_ACTIVATIONS = {**{theirs: ours for ours, theirs in ACTIVATIONS.items()}, "gelu_pytorch_tanh": "gelu_tanh",
-                     "gelu_fast": "gelu_tanh", "gelu_python": "gelu"}
+ACTIVATIONS: dict[ActivationName, str] = {"gelu": "gelu", "gelu_tanh": "gelu_new", "quick_gelu": "quick_gelu",
+                                          "relu": "relu"}
+THEIR_ACTIVATIONS: dict[str, ActivationName] = {
+    **{theirs: ours for ours, theirs in ACTIVATIONS.items()}, "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_fast": "gelu_tanh", "gelu_python": "gelu"}
 
 
 def to_hugging_face(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> tuple[str, ...]:
@@ -46,6 +48,7 @@ def to_hugging_face(folder: str | Path, out: str | Path, *, overwrite: bool = Fa
     tensors = to_theirs(FAMILIES[kind], config.model, heads, model.state_dict(), tokenizer.pad_id)
     with new_folder(out, overwrite=overwrite) as work:
         tokenizer.save(work)
+        _tell_tokenizer(work / "tokenizer_config.json", kind, config)
         save_tensors(work / WEIGHTS, tensors)
         write_json(work / "config.json", their_config(kind, config, tokenizer))
     lost = ["the span-boundary head stays behind: no class of transformers has it"] * ("span_boundary" in config.heads)
@@ -55,7 +58,17 @@ def to_hugging_face(folder: str | Path, out: str | Path, *, overwrite: bool = Fa
 
 
 def from_hugging_face(source: str | Path, out: str | Path, *, overwrite: bool = False) -> tuple[str, ...]:
-    """Write the Hugging Face folder `source` as a run folder that `polysemy.load` opens; returns notes on what is lost."""
+    """Write a Hugging Face folder as a run folder that `polysemy.load` opens; returns notes on what is lost."""
+    model, tokenizer, config, lost = read_hugging_face(source)
+    write_run(out, model, tokenizer, config, overwrite=overwrite)
+    return lost
+
+
+def read_hugging_face(source: str | Path) -> tuple[PretrainingModel, Tokenizer, PretrainingConfig, tuple[str, ...]]:
+    """Model, tokenizer, config and a sentence for each thing that stays behind; InputError when it does not fit.
+
+    A config without pairs has segments FullSentences; its size is called `imported`.
+    """
     source = Path(source)
     if not (source / "config.json").is_file():
         raise InputError(f"source must be a folder with config.json, got {source}")
@@ -63,8 +76,9 @@ def from_hugging_face(source: str | Path, out: str | Path, *, overwrite: bool = 
     kind = theirs.get("model_type") if isinstance(theirs, dict) else None
     if kind not in FAMILIES:
         raise InputError(f"model_type must be {' | '.join(FAMILIES)}, got {kind!r} in {source}/config.json")
+    body = our_config(kind, theirs)
     tensors = _with_prefix(FAMILIES[kind], read_tensors(source))
-    body, heads = our_config(kind, theirs), _heads_in(FAMILIES[kind], tensors)
+    heads = _heads_in(FAMILIES[kind], tensors)
     tokenizer = Tokenizer.load(source)
     if tokenizer.vocab_size > body.embedding.vocab_size:
         raise InputError(f"tokenizer must have at most vocab_size {body.embedding.vocab_size} pieces, got "
@@ -76,13 +90,15 @@ def from_hugging_face(source: str | Path, out: str | Path, *, overwrite: bool = 
         raise InputError(f"{source} must hold the tensor {error.args[0]}, which its config.json asks for") from None
     for name, tensor in model.state_dict().items():
         if ours[name].shape != tensor.shape:
-            raise InputError(f"{name} must have shape {list(tensor.shape)} by config.json, got {list(ours[name].shape)} "
-                             f"in {source}")
+            raise InputError(f"{name} must have shape {list(tensor.shape)} by config.json, got "
+                             f"{list(ours[name].shape)} in {source}")
     model.load_state_dict(finite(source, ours), assign=True)
-    write_run(out, model, tokenizer, _recipe_config(kind, theirs, body, heads), overwrite=overwrite)
-    used = {"pooler"} if "pair" in heads else set()
-    return tuple(f"{name} stays behind: no recipe here has it without the other half of its head"
-                 for name in ("pooler",) if name not in used and any(name in key for key in tensors))
+    lost = []
+    if "masked_lm" not in heads:
+        lost.append("there is no masked-LM head in it: the model can embed, but not fill, score or answer cloze items")
+    if "pair" not in heads and any("pooler" in name for name in tensors):
+        lost.append("the pooler stays behind: it belongs to a pair head that is not there")
+    return model.eval(), tokenizer, _recipe_config(kind, theirs, body, heads), tuple(lost)
 
 
 def family_of(config: EncoderConfig, heads: Sequence[str]) -> str:
@@ -127,8 +143,18 @@ def their_config(kind: str, config: PretrainingConfig, tokenizer: Tokenizer) -> 
                "hidden_dropout_prob": c.dropout, "attention_probs_dropout_prob": c.attention_dropout,
                "layer_norm_eps": c.norm_eps, "type_vocab_size": max(1, e.num_segments)}
     if kind == "albert":
-        result |= {"embedding_size": e.factor_size, "num_hidden_groups": their_groups(config.model), "inner_group_num": 1}
+        result |= {"embedding_size": e.factor_size, "num_hidden_groups": their_groups(config.model),
+                   "inner_group_num": 1}
     return result
+
+
+def _tell_tokenizer(path: Path, kind: str, config: PretrainingConfig) -> None:
+    """What their tokenizer must know of the model: whether it has segments, and how much it reads at once."""
+    segments = ["token_type_ids"] if kind != "distilbert" and config.model.embedding.num_segments > 1 else []
+    position = config.model.embedding.position
+    assert isinstance(position, Learned)
+    write_json(path, {**read_json(path), "model_input_names": ["input_ids", *segments, "attention_mask"],
+                      "model_max_length": min(position.max_positions, config.training.length)})
 
 
 def our_config(kind: str, theirs: dict[str, Any]) -> EncoderConfig:
@@ -157,7 +183,8 @@ def our_config(kind: str, theirs: dict[str, Any]) -> EncoderConfig:
     eps = 1e-12 if distil else get("layer_norm_eps", 1e-12)
     return EncoderConfig(
         embedding=EmbeddingConfig(
-            vocab_size=get("vocab_size", 30_000 if albert else 50_265 if offset else 30_522), dropout=dropout, norm_eps=eps,
+            vocab_size=get("vocab_size", 30_000 if albert else 50_265 if offset else 30_522),
+            dropout=dropout, norm_eps=eps,
             position=Learned(max_positions=get("max_position_embeddings", 512) - offset, offset=offset),
             factor_size=get("embedding_size", 128) if albert else None,
             num_segments=0 if distil else get("type_vocab_size", 2)),
@@ -184,7 +211,7 @@ def read_tensors(source: Path) -> dict[str, Tensor]:
 
 
 def _with_prefix(family: Family, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Their names as a model with heads has them; files of the bare body lack the prefix, old ones say gamma and beta."""
+    """Their names as a model with heads has them: files of the bare body lack the prefix, old ones say gamma, beta."""
     bare = not any(name.startswith(family.prefix) for name in tensors)
     result = {}
     for name, tensor in tensors.items():
@@ -207,7 +234,9 @@ def _recipe_config(kind: str, theirs: dict[str, Any], body: EncoderConfig, heads
     if name not in RECIPES:
         name = {"roberta-prelayernorm": "roberta"}.get(kind, kind)
     config: PretrainingConfig = resolve(RECIPES[name].configure)(size="base", preset="paper")
-    training = config.training.replace(length=min(config.training.length, body.embedding.position.max_positions))
+    position = body.embedding.position
+    assert isinstance(position, Learned)
+    training = config.training.replace(length=min(config.training.length, position.max_positions))
     changes: dict[str, Any] = {"model": body, "heads": heads, "training": training, "size": "imported"}
     if "pair" not in heads:
         changes["segments"] = FullSentences()

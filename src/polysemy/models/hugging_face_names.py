@@ -24,7 +24,7 @@ class Family:
 
     prefix: str
     layer: str
-    attention: tuple[str, str, str, str, str]
+    attention: tuple[str, ...]
     """query, key, value, output, norm"""
     feed_forward: tuple[str, str, str]
     """up, down, norm"""
@@ -38,8 +38,8 @@ class Family:
     shares: bool = False
 
 
-_BERT_ATTENTION = tuple(f"attention.{name}" for name in ("self.query", "self.key", "self.value", "output.dense",
-                                                         "output.LayerNorm"))
+_BERT_ATTENTION = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
+                   "attention.output.LayerNorm")
 _LM_HEAD = {"masked_lm.dense": "lm_head.dense", "masked_lm.norm": "lm_head.layer_norm"}
 _PRENORM = "roberta_prelayernorm."
 
@@ -63,7 +63,7 @@ FAMILIES: dict[str, Family] = {
         bias=("lm_head.bias", "lm_head.decoder.bias"), body={"transformer.final_norm": "LayerNorm"}),
     "albert": Family(
         prefix="albert.", layer="encoder.albert_layer_groups.{i}.albert_layers.0.",
-        attention=tuple(f"attention.{name}" for name in ("query", "key", "value", "dense", "LayerNorm")),
+        attention=("attention.query", "attention.key", "attention.value", "attention.dense", "attention.LayerNorm"),
         feed_forward=("ffn", "ffn_output", "full_layer_layer_norm"),
         heads={"masked_lm.dense": "predictions.dense", "masked_lm.norm": "predictions.LayerNorm",
                "pair.pooler": "albert.pooler", "pair.classifier": "sop_classifier.classifier"},
@@ -149,7 +149,8 @@ def to_theirs(family: Family, config: EncoderConfig, heads: Sequence[str], ours:
     return {name: tensor.clone().contiguous() for name, tensor in theirs.items()}
 
 
-def to_ours(family: Family, config: EncoderConfig, heads: Sequence[str], theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+def to_ours(family: Family, config: EncoderConfig, heads: Sequence[str],
+            theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Our tensors from theirs; a missing name is a KeyError with that name."""
     return {name: torch.cat([theirs[part] for part in parts]).float()
             for name, parts in names(family, config, heads) if not parts[0].endswith("decoder.bias")}

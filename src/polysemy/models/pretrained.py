@@ -96,7 +96,7 @@ class PretrainingModel(nn.Module):
 
 def write_run(out: str | Path, model: PretrainingModel, tokenizer: Tokenizer, config: PretrainingConfig, *,
               overwrite: bool = False, **more: Any) -> None:
-    """A run folder, complete or not at all: weights in float32, tokenizer, config.json; `more` goes into config.json."""
+    """A run folder, complete or not at all: float32 weights, tokenizer, config.json (`more` goes into that)."""
     with new_folder(out, overwrite=overwrite) as folder:
         save_tensors(folder / WEIGHTS, {name: tensor.detach().float().contiguous().cpu()
                                         for name, tensor in model.state_dict().items()})

@@ -91,6 +91,9 @@ class PretrainingConfig(Config):
         if "span_boundary" in self.heads and not isinstance(self.corruption, Spans | MarkedSpans):
             raise InputError("corruption must be spans or markedspans when heads have span_boundary, "
                              f"got {type(self.corruption).__name__}")
+        if isinstance(self.corruption, MarkedSpans) and not self.tokenizer.marks:
+            raise InputError("tokenizer.marks must be true with corruption=markedspans, got false; "
+                             "add --set tokenizer.marks=true")
         positions = getattr(self.model.embedding.position, "max_positions", None)
         if positions is not None and positions < self.training.length:
             raise InputError(f"training.length must be at most the model's max_positions {positions}, "

@@ -8,9 +8,8 @@ from polysemy.text.segments import Stretch
 from polysemy.text.tokenizer import TokenizerConfig
 
 DEVIATIONS = (
-    "Spans are never cut by the budget; the released code may hide a part of the last word.",
-    "Tokens of a merged span beyond the 20th are left to the masked LM alone, as in the released code.",
-    "paper: random replacements are uniform over ordinary pieces; the released code draws them by their frequency.",
+    "The last span ends before a word that would exceed the count; the released code cuts that word.",
+    "Tokens of a merged span beyond the 20th are left to the masked LM alone; the released code shortens such spans.",
     "corruption=markedspans, spans between [S] and [/S], is a variant of our own and no part of the paper.",
     "ladder: uncased WordPiece, pre-norm, dropout 0: what all rungs share.",
 )

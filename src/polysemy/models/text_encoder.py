@@ -16,16 +16,14 @@ from torch import Tensor
 
 from polysemy.capability import Candidate, ClozeItem, Score
 from polysemy.errors import InputError
-from polysemy.models import filling, ordering
+from polysemy.models import filling, ordering, reading
 from polysemy.models.encoder import Encoded
 from polysemy.models.pretrained import PretrainingModel, open_run
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.runtime import choose_device
 from polysemy.text.segments import SentenceOrder
 from polysemy.text.tokenizer import Encoding, Tokenizer
-from polysemy.text.words import word_spans
 
-POOLINGS = ("mean", "cls", "token", "word")
 GROUP_TOKENS = 8192
 GROUP_ROWS = 256
 
@@ -113,25 +111,7 @@ class TextEncoder:
         Returns float32 (texts, d), or a list of (pieces or words, d) arrays.  A long text is read in windows, a pair's
         longer part is cut at its end; token and word vectors of a pair are those of the first text, then the second.
         """
-        self._check_embed(texts, pooling, pairs)
-        index = self._layer(layer)
-        encodings = self.encode(texts)
-        others = None if pairs is None else self.encode(pairs)
-        rows, owners, spans = self._windows(encodings, others)
-        shown = self._vectors(rows, spans, index, pooling, batch_size)
-        size = self.config.model.transformer.hidden_size
-        if pooling in ("mean", "cls"):
-            return _pooled(shown, rows, owners, len(texts), size, first_only=pooling == "cls")
-        parts: list[list[np.ndarray]] = [[] for _ in texts]
-        for owner, vectors in zip(owners, shown, strict=True):
-            parts[owner].append(vectors)
-        tokens = [np.concatenate(part) if part else np.zeros((0, size), np.float32) for part in parts]
-        if pooling == "token":
-            return tokens
-        kept = spans if others is not None else None
-        return [self._words(vectors, [texts[i]] if pairs is None else [texts[i], pairs[i]],
-                            [encodings[i]] if others is None else [encodings[i], others[i]], kept and kept[i])
-                for i, vectors in enumerate(tokens)]
+        return reading.embed(self, texts, layer, pooling, pairs, batch_size)
 
     # inputs and passes
 
@@ -186,107 +166,6 @@ class TextEncoder:
             at = torch.tensor([places[i] for i in group], device=states.device)
             at += torch.arange(len(group), device=states.device) * states.shape[1]
             yield group, self.model.masked_lm_logits(states, at).float().log_softmax(-1)
-
-    # parts of embed
-
-    def _check_embed(self, texts: Sequence[str], pooling: str, pairs: Sequence[str] | None) -> None:
-        if isinstance(texts, str):
-            raise InputError("texts must be a list of texts, got one text; put it into a list")
-        if pooling not in POOLINGS:
-            raise InputError(f"pooling must be {' | '.join(POOLINGS)}, got {pooling!r}")
-        if pairs is not None and len(pairs) != len(texts):
-            raise InputError(f"pairs must be as many as texts, got {len(pairs)} and {len(texts)}")
-
-    def _layer(self, layer: int | str) -> int | None:
-        count = self.config.model.transformer.num_layers + 1
-        if layer == "mean":
-            return None
-        if not isinstance(layer, int) or not -count <= layer < count:
-            raise InputError(f"layer must be 0..{count - 1}, -{count}..-1 or mean, got {layer!r}")
-        return layer % count
-
-    def _windows(self, encodings: Sequence[Encoding], others: Sequence[Encoding] | None
-                 ) -> tuple[list[Row], list[int], list[tuple[int, int]]]:
-        """Rows, the text that each belongs to, and how many pieces of first and second text each shows."""
-        rows, owners, spans = [], [], []
-        for i, encoding in enumerate(encodings):
-            if others is not None:
-                a, b = _cut_pair(len(encoding.ids), len(others[i].ids), self.length - self.specials(True))
-                rows.append(self.row(encoding.ids[:a], others[i].ids[:b]))
-                owners.append(i)
-                spans.append((a, b))
-                continue
-            step = self.length - self.specials(False)
-            for start in range(0, max(1, len(encoding.ids)), step):
-                piece = encoding.ids[start:start + step]
-                rows.append(self.row(piece))
-                owners.append(i)
-                spans.append((len(piece), 0))
-        return rows, owners, spans
-
-    def _vectors(self, rows: Sequence[Row], spans: Sequence[tuple[int, int]], layer: int | None, pooling: str,
-                 batch_size: int | None) -> list[np.ndarray]:
-        """Per row: the sum of its states (mean), its first state (cls), or the states of its pieces."""
-        found: list[Any] = [None] * len(rows)
-        last = self.config.model.transformer.num_layers
-        for group, shown in self.run(rows, batch_size=batch_size, hidden_states=layer != last):
-            if isinstance(shown, Encoded):
-                states = shown.layers[layer] if layer is not None else torch.stack(shown.layers).float().mean(0)
-            else:
-                states = shown
-            states = states.float()
-            lengths = torch.tensor([len(rows[i].ids) for i in group], device=states.device)
-            if pooling == "mean":
-                real = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
-                states = (states * real[..., None]).sum(1)
-            elif pooling == "cls":
-                states = states[:, 0]
-            array = states.cpu().numpy()
-            for line, i in enumerate(group):
-                if pooling in ("mean", "cls"):
-                    found[i] = array[line]
-                else:
-                    a, b = spans[i]
-                    second = len(rows[i].ids) - 1 - b
-                    found[i] = np.concatenate([array[line, 1:1 + a], array[line, second:second + b]])
-        return found
-
-    def _words(self, vectors: np.ndarray, texts: Sequence[str], encodings: Sequence[Encoding],
-               kept: tuple[int, int] | None) -> np.ndarray:
-        """The mean over the pieces that touch each word; a word without a piece gets zeros."""
-        result, begin = [], 0
-        for number, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
-            count = len(encoding.ids) if kept is None else kept[number]
-            starts, ends = encoding.starts[:count], encoding.ends[:count]
-            for start, stop in word_spans(text):
-                touching = np.flatnonzero((starts < stop) & (ends > start))
-                if len(touching):
-                    result.append(vectors[begin + touching].mean(0))
-                else:
-                    result.append(np.zeros(vectors.shape[1], np.float32))
-            begin += count
-        return np.stack(result) if result else np.zeros((0, vectors.shape[1]), np.float32)
-
-
-def _pooled(vectors: Sequence[np.ndarray], rows: Sequence[Row], owners: Sequence[int], count: int, size: int, *,
-            first_only: bool) -> np.ndarray:
-    total, weight = np.zeros((count, size), np.float32), np.zeros((count, 1), np.float32)
-    for owner, vector, row in zip(owners, vectors, rows, strict=True):
-        if first_only and weight[owner]:
-            continue
-        total[owner] += vector
-        weight[owner] += 1 if first_only else len(row.ids)
-    return total / np.maximum(weight, 1)
-
-
-def _cut_pair(a: int, b: int, room: int) -> tuple[int, int]:
-    """Lengths that fit into `room`: the longer part is cut first."""
-    if a + b <= room:
-        return a, b
-    half = room // 2
-    if a <= half:
-        return a, room - a
-    return (room - b, b) if b <= half else (room - half, half)
 
 
 def _groups(lengths: Sequence[int], batch_size: int | None) -> Iterator[np.ndarray]:

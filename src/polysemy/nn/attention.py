@@ -60,7 +60,8 @@ class Visibility:
         t, s = num_queries, None if keys is None else keys.shape[1]
         if not causal or (mask is None and (s is None or t in (None, s))):
             return cls(mask, causal)
-        assert keys is not None and s is not None
+        assert keys is not None
+        assert s is not None
         t = s if t is None else t
         triangle = torch.ones(t, s, dtype=torch.bool, device=keys.device).tril(s - t)[None, None]
         if mask is not None and mask.shape[2] == s:

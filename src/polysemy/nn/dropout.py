@@ -17,11 +17,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from polysemy.errors import InputError
@@ -86,6 +86,23 @@ def current_step() -> Step:
     return step
 
 
+class Drop(NamedTuple):
+    """One dropout of one forward: the key of each vector, and the rate."""
+
+    keys: Tensor
+    rate: float
+
+    @property
+    def threshold(self) -> int:
+        """A number stays when its 24 random bits are at least this."""
+        return round(self.rate * 2**BITS)
+
+    @property
+    def factor(self) -> float:
+        """What the numbers that stay are multiplied by."""
+        return 1 / (1 - self.threshold / 2**BITS)
+
+
 class Dropout(nn.Module):
     """Zero each number with probability `rate` and scale the rest by 1 / (1 - rate), in training only.
 
@@ -105,19 +122,23 @@ class Dropout(nn.Module):
         return self.training and self.rate > 0
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        if not self.active():
-            return x
-        return _Drop.apply(x, self.keys(x), self.rate)  # pyright: ignore[reportReturnType]
+        return drop(x, self.draw(x))
 
-    def keys(self, x: Tensor) -> Int[Tensor, "*rows"]:
-        """The key of each vector x[..., :] for this call, which counts one call up."""
+    def draw(self, x: Tensor) -> Drop | None:
+        """The keys of the vectors x[..., :] for this call, which counts one call up; None when nothing is dropped."""
+        if not self.active():
+            return None
         step = current_step()
-        tokens = _tokens(step, x)
-        keys = mix(tokens ^ _signed(step.next_call() * CALL & 0xFFFFFFFF))
-        if x.dim() != 4:
-            return keys
-        heads = torch.arange(x.shape[1], dtype=torch.int32, device=x.device) << 16
-        return keys[:, None, :] ^ heads[None, :, None]  # (b, h, t): a head and a column make one place
+        keys = mix(_tokens(step, x) ^ _signed(step.next_call() * CALL & 0xFFFFFFFF))
+        if x.dim() == 4:  # (b, h, t): a head and a column make one place
+            heads = torch.arange(x.shape[1], dtype=torch.int32, device=x.device) << 16
+            keys = keys[:, None, :] ^ heads[None, :, None]
+        return Drop(keys, self.rate)
+
+
+def drop(x: Float[Tensor, "*shape"], what: Drop | None) -> Float[Tensor, "*shape"]:
+    """x with what is to be dropped set to 0 and the rest scaled up."""
+    return x if what is None else _Drop.apply(x, what)  # pyright: ignore[reportReturnType]
 
 
 def _tokens(step: Step, x: Tensor) -> Tensor:
@@ -130,20 +151,10 @@ def _tokens(step: Step, x: Tensor) -> Tensor:
     return keys[:, 0] if x.dim() == 2 else keys
 
 
-def keep(keys: Int[Tensor, "*rows"], num_columns: int, rate: float) -> Tensor:
-    """Which numbers stay, (*rows, num_columns) bool: the definition that the kernels follow."""
-    columns = torch.arange(num_columns, dtype=torch.int32, device=keys.device)
-    return _shift(mix(keys[..., None] ^ columns), 32 - BITS) >= threshold(rate)
-
-
-def threshold(rate: float) -> int:
-    """A number stays when its 24 random bits are at least this."""
-    return round(rate * 2**BITS)
-
-
-def factor(rate: float) -> float:
-    """What the numbers that stay are multiplied by."""
-    return 1 / (1 - threshold(rate) / 2**BITS)
+def keep(what: Drop, num_columns: int) -> Bool[Tensor, "*shape"]:
+    """Which numbers of vectors of `num_columns` stay: the definition that the kernels follow."""
+    columns = torch.arange(num_columns, dtype=torch.int32, device=what.keys.device)
+    return _shift(mix(what.keys[..., None] ^ columns), 32 - BITS) >= what.threshold
 
 
 def mix(h: Tensor) -> Tensor:
@@ -166,22 +177,22 @@ class _Drop(torch.autograd.Function):
     """Mask and scale; the backward computes the mask again."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, keys: Tensor, rate: float) -> Tensor:
-        ctx.save_for_backward(keys)
-        ctx.rate = rate
-        return _masked(x, keys, rate)
+    def forward(ctx: Any, x: Tensor, what: Drop) -> Tensor:
+        ctx.save_for_backward(what.keys)
+        ctx.rate = what.rate
+        return _masked(x, what)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _masked(gradients[0], ctx.saved_tensors[0], ctx.rate), None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _masked(gradients[0], Drop(ctx.saved_tensors[0], ctx.rate)), None
 
 
-def _masked(x: Tensor, keys: Tensor, rate: float) -> Tensor:
+def _masked(x: Tensor, what: Drop) -> Tensor:
     if not kernels.usable(x):
-        return torch.where(keep(keys, x.shape[-1], rate), x * factor(rate), 0)
+        return torch.where(keep(what, x.shape[-1]), x * what.factor, 0)
     from polysemy.nn.kernels.dropout import dropout_rows
 
     x = x.contiguous()
     out = torch.empty_like(x)
-    dropout_rows(x.view(-1, x.shape[-1]), out, keys.contiguous(), threshold(rate), factor(rate))
+    dropout_rows(x.view(-1, x.shape[-1]), out, what.keys.contiguous(), what.threshold, what.factor)
     return out

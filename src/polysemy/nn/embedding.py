@@ -1,7 +1,7 @@
 """From token ids to the first states: token, position and segment vectors, normed and widened as the config says."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
@@ -19,7 +19,7 @@ class EmbeddingConfig(Config):
     """Tables that are added up, and what happens to the sum."""
 
     vocab_size: int = 8000
-    position: Learned | Sinusoidal | None = Learned()
+    position: Learned | Sinusoidal | None = field(default_factory=Learned)
     """order added to the input"""
     factor_size: int | None = None
     """width of the tables when it is not the model's: ALBERT has 128 and a projection with bias to hidden_size"""

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import torch
@@ -46,7 +46,7 @@ class TransformerConfig(Config):
     intermediate_size: int = 1024
     """width inside the feed-forward part"""
     activation: ActivationName = "gelu"
-    attention: AttentionKind = Full()
+    attention: AttentionKind = field(default_factory=Full)
     """which positions a query may look at"""
     causal: bool = False
     """a position sees itself and what is before it"""
@@ -161,12 +161,13 @@ class Transformer(nn.Module):
         return Sublayer(Attention(c.hidden_size, c.num_heads, kind, dropout=c.attention_dropout, scale=c.scale), c)
 
     def blocks(self) -> Iterator[Block]:
-        """The sublayers of each layer, shared ones as often as they are used; group of layer i is i * groups // layers."""
+        """The sublayers of each layer, shared ones as often as they are used (layer i: group i * groups // layers)."""
         n = self.config.num_layers
         for i in range(n):
             attention, cross, feed_forward = (parts[i * len(parts) // n] if len(parts) else None for parts in
                                               (self.attention, self.cross_attention, self.feed_forward))
-            assert isinstance(attention, Sublayer) and isinstance(feed_forward, Sublayer)
+            assert isinstance(attention, Sublayer)
+            assert isinstance(feed_forward, Sublayer)
             yield Block(attention, cross if isinstance(cross, Sublayer) else None, feed_forward)
 
     def forward(self, x: Float[Tensor, "b t d"], visibility: Visibility = EVERYTHING,

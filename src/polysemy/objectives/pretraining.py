@@ -10,16 +10,18 @@ SpanBERT's and Google's code add 1 or 1e-5 to the denominator; we divide by the 
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from polysemy.text.batches import Batch
 
+LossSums = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+"""a model as the objective sees it: a batch's tensors -> loss sums by head"""
 FIELDS = ("ids", "positions", "segments", "documents", "pair_at", "pair_labels", "span_left", "span_right",
           "span_offset", "span_targets", "targets")
 
@@ -37,12 +39,12 @@ class Pretraining:
                  "span_boundary": float(len(batch.span_targets))}
         return {name: sizes[name] for name in self.weights}
 
-    def losses(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Float[Tensor, ""]]:
+    def losses(self, model: LossSums, tensors: Mapping[str, Tensor]) -> dict[str, Float[Tensor, ""]]:
         """Loss sums by head (natural logarithm, float32); `model` maps a batch's tensors to them.
 
         A head without targets in this batch gives 0 and still takes part in the gradient.
         """
-        sums: dict[str, Tensor] = model(tensors)
+        sums = model(tensors)
         return {name: sums[name] for name in self.weights}
 
     def total(self, sums: Mapping[str, Float[Tensor, ""]], counts: Mapping[str, float]) -> Float[Tensor, ""]:

@@ -35,14 +35,17 @@ def crossings(rungs: Sequence[Mapping[str, Any]]) -> list[str]:
         never = [label for label in times if label not in won]
         name = f"the {control['label']}" if not str(control["label"]).startswith("the ") else control["label"]
         if won:
-            parts = [f"{label} {'before its first checkpoint' if not seconds else f'after about {wording.duration(seconds)}'}"
-                     for label, seconds in sorted(won.items(), key=lambda pair: pair[1])]
+            parts = [f"{label} {_when(seconds)}" for label, seconds in sorted(won.items(), key=lambda pair: pair[1])]
             lines.append(f"Context beats {name} ({wording.percent(level)}) from some point on: {joined(parts)}."
                          + (f" {joined(never)} {'has' if len(never) == 1 else 'have'} not got there." if never else ""))
         elif times:
             lines.append(f"Nothing trained here beats {name} ({wording.percent(level)}) within this budget: "
                          "at small budgets counting wins.")
     return lines
+
+
+def _when(seconds: float) -> str:
+    return f"after about {wording.duration(seconds)}" if seconds else "before its first checkpoint"
 
 
 def _curve(rung: Mapping[str, Any]) -> list[tuple[float, float]]:

@@ -107,7 +107,8 @@ COLUMNS: list[dict[str, Any]] = [
 TABLE_NOTE = (
     "Each rung chooses between 16 words for a gap in held-out text; the 15 others are as frequent, of the same script "
     "and case, and as many pieces long. The dotted mark is chance, 1 in 16; the line on each bar is the 95 % interval "
-    "over documents. Accuracy is the plain mean over frequency bands; bits are those of the calibrated choice, 4 at chance."
+    "over documents. Accuracy is the plain mean over frequency bands; bits are those of the calibrated choice, 4 at "
+    "chance. Loss is that of the same hidden tokens for all rungs that share a tokenizer."
 )
 
 
@@ -165,8 +166,9 @@ def _ranking_row(rung: Mapping[str, Any], rungs: Sequence[Mapping[str, Any]],
         remarks.insert(0, {"kind": "warn", "text": "failed, see below"})
     if choice is not None and rung.get("name") == choice:
         remarks.insert(0, {"kind": "ship", "text": "ship this"})
-    return {"label": rung["label"], "kind": rung.get("kind", ""), "tint": rung["tint"], "score": _score(rung, _full_bar(rungs)),
-            "chosen": choice is not None and rung.get("name") == choice, "remarks": remarks,
+    return {"label": rung["label"], "kind": rung.get("kind", ""), "tint": rung["tint"],
+            "score": _score(rung, _full_bar(rungs)), "remarks": remarks,
+            "chosen": choice is not None and rung.get("name") == choice,
             "cells": [column["value"](rung) for column in COLUMNS if _used(column, rungs)]}
 
 
@@ -207,8 +209,10 @@ def _samples(study: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) -> l
             if fills and fills[0]:
                 rows.append({"label": rung["label"], "tint": rung["tint"], "fills": [_fill(f, gold) for f in fills[0]]})
         left, right = str(sample.get("left", "")), str(sample.get("right", ""))
-        left = left if len(left) <= CONTEXT_SHOWN else "…" + left[-CONTEXT_SHOWN:]
-        right = right if len(right) <= CONTEXT_SHOWN else right[:CONTEXT_SHOWN] + "…"
+        left = left if len(left) <= CONTEXT_SHOWN else left[-CONTEXT_SHOWN:]
+        right = right if len(right) <= CONTEXT_SHOWN else right[:CONTEXT_SHOWN]
+        left = "… " + left if left[:1].islower() or left[:1] in ",;" else left
+        right = right + " …" if right[-1:].isalnum() or right[-1:] in ",;" else right
         if rows:
             shown.append({"left": left, "right": right, "gold": gold, "rows": rows})
     return shown
@@ -216,7 +220,8 @@ def _samples(study: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) -> l
 
 def _fill(fill: Mapping[str, Any], gold: str) -> dict[str, Any]:
     probability = float(fill["probability"])
-    return {"text": fill["text"], "share": round(100 * probability, 1), "probability": wording.percent(probability, 0),
+    shown = wording.percent(probability, 0 if probability >= 0.095 else 1)
+    return {"text": fill["text"], "share": round(100 * probability, 1), "probability": shown,
             "right": bool(gold) and str(fill["text"]).strip().lower() == gold.strip().lower()}
 
 

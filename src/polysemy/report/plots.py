@@ -7,7 +7,7 @@ nothing to draw.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from polysemy.report import wording
@@ -31,16 +31,16 @@ def pictures(study: dict[str, Any]) -> list[tuple[str, str, str, Figure]]:
         (
             "accuracy-seconds",
             "Cloze accuracy while training goes on",
-            "Each point is a checkpoint judged by the same quick items; the bar at the end is the 95 % interval of the "
-            "full test. Dashed lines need no training time worth drawing. Where a curve crosses a dashed line, context "
-            "begins to beat counting.",
+            "Each point is a checkpoint, judged by some of the questions and at the end by all; the upright line there "
+            "is the 95 % interval. Dashed lines took no training time worth drawing. Where a curve crosses a dashed "
+            "line, context begins to beat counting.",
             accuracy_over_time(rungs),
         ),
         (
             "loss-seconds",
             "Held-out loss while training goes on",
-            "Masked-token loss in nats on held-out text. Comparable only among rungs with the same tokenizer and the "
-            "same masking: a rung that hides spans has the harder question.",
+            "Masked-token loss in nats on held-out text: the same hidden tokens for all rungs, whatever they hide in "
+            "training. Comparable only among rungs with the same tokenizer.",
             loss_over_time(rungs),
         ),
         (
@@ -90,10 +90,9 @@ def accuracy_over_time(rungs: Sequence[Rung]) -> Figure | None:
         axes.axhline(score, color=tint, linewidth=1, linestyle=(0, (4, 2.5)))
         labels.append((score, rung["label"], tint))
     top = max([point[1] for _, points in moving for point in points] + [place for place, _, _ in labels])
-    axes.set_ylim(0, min(1.0, max(0.2, 1.15 * top)))
+    _percent_axis(axes, top)
     _chance(axes)
     _seconds_axis(axes)
-    axes.yaxis.set_major_formatter(_percents())
     axis_titles(axes, "seconds of training", "accuracy, 16 choices")
     _labels_at_right(axes, labels)
     return figure
@@ -136,7 +135,8 @@ def trade_off(rungs: Sequence[Rung], key: str, title: str, scale: float, limit: 
               transform=axes.get_xaxis_transform())
     margin = max(1.6, (high / low) ** 0.08)
     axes.set_xlim(low / margin, high * margin**1.5)
-    axes.set_ylim(0, min(1.0, max(0.2, 1.18 * max(y for _, y, _ in points))))
+    levels = [rung for rung in rungs if rung["series"] is None and _score(rung) is not None]
+    _percent_axis(axes, max([y for _, y, _ in points] + [rung["cloze"]["accuracy"] for rung in levels]))
     _frontier(axes, points)
     for x, y, rung in points:
         tint, marker = series(rung["series"])
@@ -144,13 +144,11 @@ def trade_off(rungs: Sequence[Rung], key: str, title: str, scale: float, limit: 
         if interval:
             axes.vlines(x, *interval, color=tint, linewidth=1, zorder=2)
         axes.plot([x], [y], marker, color=tint, markersize=7, zorder=3)
-    levels = [rung for rung in rungs if rung["series"] is None and _score(rung) is not None]
     for rung in levels:
         axes.axhline(rung["cloze"]["accuracy"], color=color("control"), linewidth=1, linestyle=(0, (4, 2.5)), zorder=1)
     _labels_at_right(axes, [(rung["cloze"]["accuracy"], rung["label"], color("control")) for rung in levels])
     _chance(axes)
     _plain_log_ticks(axes)
-    axes.yaxis.set_major_formatter(_percents())
     axis_titles(axes, title, "accuracy, 16 choices")
     _labels_at_points(axes, [(x, y, rung["label"], series(rung["series"])[0]) for x, y, rung in points])
     return figure
@@ -188,9 +186,8 @@ def by_band(rungs: Sequence[Rung], bands: Sequence[dict[str, Any]]) -> Figure | 
         labels.append((points[-1][1], rung["label"], tint))
     axes.set_xticks(range(len(bands)), [str(band["name"]) for band in bands], parse_math=False)
     axes.set_xlim(-0.2, len(bands) - 0.9)
-    axes.set_ylim(0, min(1.0, max(0.2, 1.15 * axes.dataLim.y1)))
+    _percent_axis(axes, axes.dataLim.y1)
     _chance(axes)
-    axes.yaxis.set_major_formatter(_percents())
     axis_titles(axes, "frequency rank of the missing word", "accuracy, 16 choices")
     _labels_at_right(axes, labels)
     return figure
@@ -235,8 +232,14 @@ def _plain_log_ticks(axes: Axes) -> None:
     axes.set_xticks([], minor=True)
 
 
-def _percents() -> Callable[[float, int], str]:
-    return lambda value, _: wording.percent(value, 0)
+def _percent_axis(axes: Axes, top: float) -> None:
+    """From 0 to somewhat over the highest value, with whole percents at the ticks."""
+    from matplotlib.ticker import MultipleLocator
+
+    high = min(1.0, max(0.2, 1.15 * top))
+    axes.set_ylim(0, high)
+    axes.yaxis.set_major_locator(MultipleLocator(next(step for step in (0.05, 0.1, 0.2) if high / step <= 6.5)))
+    axes.yaxis.set_major_formatter(lambda value, _: wording.percent(value, 0))
 
 
 def _labels_at_right(axes: Axes, labels: list[tuple[float, str, str]]) -> None:
@@ -259,7 +262,8 @@ def _labels_at_points(axes: Axes, points: list[tuple[float, float, str, str]]) -
         steps = [0.0, *(sign * step * LABEL_GAP for step in (0.5, 1, 1.5, 2, 2.6, 3.2) for sign in (1, -1))]
         places = [(x + side, y + step) for step in steps for side in (0.028, -0.028 - width)]
         boxes = [(a, a + width, b - LABEL_GAP / 2, b + LABEL_GAP / 2) for a, b in places]
-        free = [i for i, box in enumerate(boxes) if box[0] > 0 and box[1] < 1.2 and not any(_touch(box, t) for t in taken)]
+        free = [i for i, box in enumerate(boxes)
+                if box[0] > 0 and box[1] < 1.2 and not any(_touch(box, other) for other in taken)]
         chosen = free[0] if free else 0
         taken.append(boxes[chosen])
         left, middle = places[chosen]

@@ -23,18 +23,16 @@ from polysemy.runtime import random_for
 from polysemy.text import fast_kernels as kernels
 from polysemy.text import tokenizer_parts as parts
 from polysemy.text.fast_tables import (
-    INTRICATE,
-    NUM_CHARACTERS,
-    SPACE,
-    BERT_RULE,
     GPT2_RULE,
+    NUM_CHARACTERS,
     Characters,
     Describer,
     Unsupported,
     rule_of,
     vocabulary_arrays,
 )
-from polysemy.text.tokenizer import Flat, Tokenizer, _slices
+from polysemy.text.tokenizer import Flat, Tokenizer, check_texts, slices
+from polysemy.text.tokenizer_check import library_errors
 
 CACHED_WORDS = 1 << 18
 CHECKED_LINES = 3000
@@ -84,20 +82,26 @@ class FastEncoder:
         self._cache = _new_cache(CACHED_WORDS)
         self._scratch = _new_scratch(4 * kernels.LONGEST_MERGED)
         self._stretches: dict[str, np.ndarray] = {}
+        self._pieces_per_character = 0.5
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FastEncoder, (self.tokenizer,)
 
     def encode_many(self, texts: Sequence[str]) -> Flat:
         """ids, starts, ends (int32, all texts one after the other) and row_splits (int64, len(texts) + 1)."""
-        slices = [self._encode_slice(piece) for piece in _slices(texts)]
-        if len(slices) == 1:
-            return slices[0]
-        if not slices:
-            return self.tokenizer.encode_many([])
-        ids, starts, ends = (np.concatenate([piece[column] for piece in slices]) for column in range(3))
-        splits = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(piece[3]) for piece in slices]))])
-        return ids, starts, ends, splits
+        check_texts(texts, self.tokenizer.max_characters)
+        characters = sum(map(len, texts))
+        output = _new_output(int(characters * self._pieces_per_character) + 64)
+        splits = np.zeros(len(texts) + 1, np.int64)
+        row = 0
+        for some in slices(texts):
+            output = self._encode_slice(some, splits[row:row + len(some) + 1], output)
+            row += len(some)
+        total = int(splits[-1])
+        self._pieces_per_character = max(0.2, 1.1 * total / max(characters, 1))
+        if self.tokenizer._forbidden[output.ids[:total]].any():
+            return self.tokenizer.encode_many(texts)
+        return output.ids[:total], output.starts[:total], output.ends[:total], splits
 
     def check(self, lines: Sequence[str] | None = None) -> None:
         """Raise Unsupported unless ids and spans equal the library's on the lines (by default a fixed mixture)."""
@@ -111,15 +115,14 @@ class FastEncoder:
                 raise Unsupported(f"it differs from the tokenizers library on {line[:60]!r}")
         raise Unsupported("it differs from the tokenizers library on the lines of the self-check taken together")
 
-    def _encode_slice(self, texts: Sequence[str]) -> Flat:
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        bounds = np.concatenate([[0], np.cumsum(lengths)])
-        try:
+    def _encode_slice(self, texts: Sequence[str], splits: np.ndarray, output: kernels.Output) -> kernels.Output:
+        """Write the pieces of the texts after those in `output`, which may grow, and their ends to splits[1:]."""
+        bounds = np.concatenate([[0], np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))])
+        with library_errors("text must be valid Unicode"):
             codes = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
-        except UnicodeEncodeError:
-            return self.tokenizer.encode_many(texts)  # which says what is wrong with the text
-        given = self._given(codes, texts, bounds) if self._learn(codes) and self._rule != GPT2_RULE else _no_given()
-        output = _new_output(int(bounds[-1]) // 2 + 64, len(texts))
+        intricate = self._learn(codes)
+        given = self._given(codes, texts, bounds, intricate) if intricate and self._rule != GPT2_RULE else _no_given()
+        output.state[1] = 0
         row = 0
         while row < len(texts):
             if self._prefix and not texts[row][:1].strip():
@@ -127,21 +130,19 @@ class FastEncoder:
             else:
                 last = row + 1 if self._prefix else len(texts)
                 row, status = kernels.encode_rows(self._rule, codes, bounds[:last + 1], row, self._characters,
-                                                  self._vocabulary, self._cache, self._scratch, given, output)
+                                                  self._vocabulary, self._cache, self._scratch, given, output, splits)
             if status == kernels.FULL:
                 output = _grown(output)
             elif status == kernels.LEAVE_ROW:
-                output = self._by_library(texts[row], row, output)
-                while output.state[1] < len(given.firsts) and given.firsts[output.state[1]] < bounds[row + 1]:
-                    output.state[1] += 1
+                output = self._by_library(texts[row], output)
                 row += 1
-        total = int(output.state[0])
-        if self.tokenizer._forbidden[output.ids[:total]].any():
-            return self.tokenizer.encode_many(texts)
-        return output.ids[:total].copy(), output.starts[:total].copy(), output.ends[:total].copy(), output.splits
+                splits[row] = output.state[0]
+                while output.state[1] < len(given.firsts) and given.firsts[output.state[1]] < bounds[row]:
+                    output.state[1] += 1
+        return output
 
-    def _learn(self, codes: np.ndarray) -> bool:
-        """Ask the library about characters met for the first time; True when intricate ones are among the text."""
+    def _learn(self, codes: np.ndarray) -> int:
+        """Ask the library about characters met for the first time; the number of intricate ones in the text."""
         unseen = np.zeros(4096, np.uint32)
         while True:
             count, intricate = kernels.survey(codes, self._characters.classes, unseen)
@@ -156,20 +157,15 @@ class FastEncoder:
                     pool += [len(form), *map(ord, form)]
             self._characters = self._characters._replace(pool=np.array(pool, np.int64))
 
-    def _given(self, codes: np.ndarray, texts: Sequence[str], bounds: np.ndarray) -> kernels.Given:
-        """The stretches between white space that hold intricate characters, encoded by the library."""
-        classes = self._characters.classes[codes]
-        breaks = classes == SPACE
-        edges = np.unique(np.concatenate([bounds, np.flatnonzero(breaks), np.flatnonzero(breaks) + 1]))
-        which = np.unique(np.searchsorted(edges, np.flatnonzero(classes == INTRICATE), side="right") - 1)
-        firsts, stops = edges[which], edges[which + 1]
-        rows = np.searchsorted(bounds, firsts, side="right") - 1
-        found = []
-        for row, first, stop in zip(rows.tolist(), (firsts - bounds[rows]).tolist(), (stops - bounds[rows]).tolist(),
-                                    strict=True):
-            found.append(self._stretch(texts[row][first:stop]))
+    def _given(self, codes: np.ndarray, texts: Sequence[str], bounds: np.ndarray, most: int) -> kernels.Given:
+        """The stretches between white space that hold the (at most `most`) intricate characters, by the library."""
+        rows, firsts, stops = (np.zeros(most, np.int64) for _ in range(3))
+        count = kernels.intricate_stretches(codes, self._characters.classes, bounds, rows, firsts, stops)
+        rows, firsts, stops = rows[:count], firsts[:count], stops[:count]
+        found = [self._stretch(texts[row][first:stop]) for row, first, stop in zip(
+            rows.tolist(), (firsts - bounds[rows]).tolist(), (stops - bounds[rows]).tolist(), strict=True)]
         splits = np.concatenate([[0], np.cumsum([len(pieces) for pieces in found])]).astype(np.int64)
-        return kernels.Given(firsts.astype(np.int64), stops.astype(np.int64), splits, np.concatenate(found))
+        return kernels.Given(firsts, stops, splits, np.concatenate(found))
 
     def _stretch(self, text: str) -> np.ndarray:
         if text not in self._stretches:
@@ -179,14 +175,14 @@ class FastEncoder:
             self._stretches[text] = np.stack([ids, starts, ends], axis=1)
         return self._stretches[text]
 
-    def _by_library(self, text: str, row: int, output: kernels.Output) -> kernels.Output:
+    def _by_library(self, text: str, output: kernels.Output) -> kernels.Output:
         ids, starts, ends, _ = self.tokenizer.encode_many([text])
         at = int(output.state[0])
         while at + len(ids) > len(output.ids):
             output = _grown(output)
         for column, values in ((output.ids, ids), (output.starts, starts), (output.ends, ends)):
             column[at:at + len(ids)] = values
-        output.state[0] = output.splits[row + 1] = at + len(ids)
+        output.state[0] = at + len(ids)
         return output
 
 
@@ -234,18 +230,19 @@ def _new_cache(words: int) -> kernels.Cache:
 
 
 def _new_scratch(size: int) -> kernels.Scratch:
-    integers = [np.zeros(size + 2, np.int64) for _ in range(6)]
-    return kernels.Scratch(*integers[:6], np.zeros(size + 2, np.float64), np.zeros((size + 2, 3), np.int32))
+    integers = [np.zeros(size + 2, np.int64) for _ in range(7)]
+    return kernels.Scratch(*integers, np.zeros(size + 2, np.int32), np.zeros(size + 2, np.float64),
+                           np.zeros((size + 2, 3), np.int32))
 
 
-def _new_output(size: int, rows: int) -> kernels.Output:
-    return kernels.Output(np.zeros(size, np.int32), np.zeros(size, np.int32), np.zeros(size, np.int32),
-                          np.zeros(rows + 1, np.int64), np.zeros(2, np.int64))
+def _new_output(size: int) -> kernels.Output:
+    return kernels.Output(np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int32),
+                          np.zeros(2, np.int64))
 
 
 def _grown(output: kernels.Output) -> kernels.Output:
-    wider = [np.concatenate([column, np.zeros_like(column)]) for column in (output.ids, output.starts, output.ends)]
-    return kernels.Output(*wider, output.splits, output.state)
+    wider = [np.concatenate([column, np.empty_like(column)]) for column in (output.ids, output.starts, output.ends)]
+    return kernels.Output(*wider, output.state)
 
 
 def _no_given() -> kernels.Given:

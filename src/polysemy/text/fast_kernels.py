@@ -24,11 +24,12 @@ from polysemy.text.fast_tables import (
     UNSEEN,
     WORDPIECE,
 )
-from polysemy.text.trie import child, slot_of
+from polysemy.text.trie import child
 
 DONE, FULL, LEAVE_ROW = range(3)
-LONGEST_CACHED = 48  # characters; longer words are rarely met again
-LONGEST_MERGED = 1024  # symbols; merging is quadratic, so longer words are left to the library
+MERGED_BITS = 10
+LONGEST_MERGED = 1 << MERGED_BITS  # symbols; merging is quadratic, so longer words are left to the library
+NO_PAIR = np.int32(2**31 - 1)
 PLAIN, SPACED, WHITE = range(3)  # what stands before a word: nothing, a space that belongs to it; or it is white space
 
 
@@ -49,7 +50,6 @@ class Output(NamedTuple):
     ids: np.ndarray
     starts: np.ndarray
     ends: np.ndarray
-    splits: np.ndarray
     state: np.ndarray  # int64 (2,)
 
 
@@ -70,26 +70,26 @@ class Scratch(NamedTuple):
     symbols: np.ndarray  # int64
     starts: np.ndarray  # int64
     ends: np.ndarray  # int64
-    ranks: np.ndarray  # int64
+    following: np.ndarray  # int64
+    preceding: np.ndarray  # int64
+    orders: np.ndarray  # int32
     values: np.ndarray  # float64
     pieces: np.ndarray  # int32 (n, 3)
 
 
 @numba.njit(cache=True, nogil=True)
-def fill_pairs(keys, results, pairs, ranks, merged):
-    """Hash table of the merges; of a pair given twice the last counts, as in the library."""
+def fill_pairs(keys, results, pairs):
+    """Hash table of the merges: key, rank << 32 | result. Of a pair given twice the last counts, as in the library."""
     for rank in range(len(keys)):
-        slot = slot_of(pairs, keys[rank])
-        pairs[slot] = keys[rank]
-        ranks[slot] = rank
-        merged[slot] = results[rank]
+        slot = slot_of_pair(pairs, keys[rank])
+        pairs[slot, 0] = keys[rank]
+        pairs[slot, 1] = np.int64(rank) << 32 | results[rank]
 
 
 @numba.njit(cache=True, nogil=True)
 def survey(text, classes, unseen):
-    """(number of characters without a class, each noted in `unseen` up to its size; are there intricate ones?)"""
-    count = 0
-    intricate = False
+    """(number of characters without a class, each noted in `unseen` up to its size; number of intricate ones)"""
+    count, intricate = 0, 0
     for code in text:
         kind = classes[code]
         if kind == UNSEEN:
@@ -97,117 +97,165 @@ def survey(text, classes, unseen):
                 unseen[count] = code
             count += 1
         elif kind == INTRICATE:
-            intricate = True
+            intricate += 1
     return count, intricate
 
 
 @numba.njit(cache=True, nogil=True)
-def encode_rows(rule, text, bounds, row, characters, vocabulary, cache, scratch, given, output):
-    """Encode rows from `row` on; returns (next row, DONE | FULL | LEAVE_ROW). A row is written whole or not at all."""
-    state = output.state
+def intricate_stretches(text, classes, bounds, rows, firsts, stops):
+    """Fill row, first and stop of the stretches between white space that hold intricate characters; returns how many."""
+    count, row, at = 0, 0, 0
+    while at < len(text):
+        if classes[text[at]] != INTRICATE:
+            at += 1
+            continue
+        while bounds[row + 1] <= at:
+            row += 1
+        first, stop = at, at + 1
+        while first > bounds[row] and classes[text[first - 1]] != SPACE:
+            first -= 1
+        while stop < bounds[row + 1] and classes[text[stop]] != SPACE:
+            stop += 1
+        rows[count], firsts[count], stops[count] = row, first, stop
+        count += 1
+        at = stop
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def encode_rows(rule, text, bounds, row, characters, vocabulary, cache, scratch, given, output, splits):
+    """Encode rows from `row` on; returns (next row, DONE | FULL | LEAVE_ROW). A row is written whole or not at all.
+
+    One loop, with the arrays it touches for each word as plain locals: passing groups of arrays on to another function
+    for each word would cost several times the work itself.
+    """
+    classes, forms = characters.classes, characters.forms
+    slots, hashes, keys, known, pieces = cache.slots, cache.hashes, cache.keys, cache.text, cache.pieces
+    ids, starts, ends, state = output.ids, output.starts, output.ends, output.state
+    mask = np.uint64(len(slots) - 1)
     while row < len(bounds) - 1:
-        begin, before = state[0], state[1]
-        if rule == BERT_RULE:
-            status = _bert_row(text, bounds[row], bounds[row + 1], characters, vocabulary, cache, scratch, given, output)
-        elif rule == GPT2_RULE:
-            status = _gpt2_row(text, bounds[row], bounds[row + 1], characters, vocabulary, cache, scratch, given, output)
-        else:
-            status = _marked_row(text, bounds[row], bounds[row + 1], characters, vocabulary, cache, scratch, given, output)
-        if status != DONE:
-            state[0], state[1] = begin, before
-            return row, status
+        first, stop = bounds[row], bounds[row + 1]
+        out, next_given = state[0], state[1]
+        at = first
+        while at < stop:
+            limit = stop
+            if next_given < len(given.firsts) and given.firsts[next_given] < stop:
+                limit = given.firsts[next_given]
+            if at == limit:
+                count = given.splits[next_given + 1] - given.splits[next_given]
+                if out + count > len(ids):
+                    return row, FULL
+                _copy_given(given, next_given, at - first, out, output)
+                out += count
+                at = given.stops[next_given]
+                next_given += 1
+                continue
+            if rule == BERT_RULE:
+                at, end, before = _next_bert(text, at, limit, classes)
+            elif rule == GPT2_RULE:
+                at, end, before = _next_gpt2(text, at, limit, classes, forms)
+            else:
+                at, end, before = _next_marked(text, at, limit, classes, first)
+            if at == end:
+                continue
+            size = end - at
+            mixed = np.uint64(before) + np.uint64(0x9E3779B97F4A7C15)
+            for place in range(at, end):
+                mixed = (mixed ^ np.uint64(text[place])) * np.uint64(0x9FB21C651E98DF25)
+                mixed ^= mixed >> np.uint64(32)
+            slot = np.int64(mixed & mask)
+            entry = np.int64(slots[slot])
+            while entry >= 0:
+                if hashes[entry] == mixed and keys[entry, 1] == size << 2 | before:
+                    same = True
+                    for place in range(size):
+                        same &= known[keys[entry, 0] + place] == text[at + place]
+                    if same:
+                        break
+                slot = (slot + 1) & np.int64(mask)
+                entry = np.int64(slots[slot])
+            if entry < 0:
+                entry = _new_word(text, at, end, before, mixed, slot, characters, vocabulary, cache, scratch)
+                if entry < 0:
+                    return row, LEAVE_ROW
+            begin = keys[entry, 2]
+            count = keys[entry, 3]
+            if out + count > len(ids):
+                return row, FULL
+            offset = at - first
+            for piece in range(begin, begin + count):
+                ids[out] = pieces[piece, 0]
+                starts[out] = pieces[piece, 1] + offset
+                ends[out] = pieces[piece, 2] + offset
+                out += 1
+            at = end
+        state[0], state[1] = out, next_given
         row += 1
-        output.splits[row] = state[0]
+        splits[row] = out
     return row, DONE
 
 
 @numba.njit(cache=True, nogil=True)
-def _bert_row(text, at, stop, characters, vocabulary, cache, scratch, given, output):
-    first = at
-    classes = characters.classes
-    while at < stop:
-        if _is_given(at, given, output):
-            if not _copy_given(at - first, given, output):
-                return FULL
-            at = given.stops[output.state[1] - 1]
-            continue
-        kind = classes[text[at]]
-        if kind == SPACE or kind == DELETED:
-            at += 1
-            continue
-        end = at + 1
-        if kind != ALONE:
-            while end < stop and (classes[text[end]] == LETTER or classes[text[end]] == DELETED):
-                end += 1
-        status = _word(text, first, at, end, PLAIN, characters, vocabulary, cache, scratch, output)
-        if status != DONE:
-            return status
-        at = end
-    return DONE
+def _copy_given(given, number, offset, out, output):
+    for at in range(given.splits[number], given.splits[number + 1]):
+        output.ids[out] = given.pieces[at, 0]
+        output.starts[out] = given.pieces[at, 1] + offset
+        output.ends[out] = given.pieces[at, 2] + offset
+        out += 1
 
 
 @numba.njit(cache=True, nogil=True)
-def _marked_row(text, at, stop, characters, vocabulary, cache, scratch, given, output):
-    first = at
-    classes = characters.classes
-    before = SPACED  # the first word has a mark too
-    while at < stop:
+def _next_bert(text, at, stop, classes):
+    """(start, end, what stands before) of the next word: a run of letters, or one sign or Chinese character."""
+    while at < stop and (classes[text[at]] == SPACE or classes[text[at]] == DELETED):
+        at += 1
+    if at == stop:
+        return at, at, PLAIN
+    end = at + 1
+    if classes[text[at]] != ALONE:
+        while end < stop and (classes[text[end]] == LETTER or classes[text[end]] == DELETED):
+            end += 1
+    return at, end, PLAIN
+
+
+@numba.njit(cache=True, nogil=True)
+def _next_marked(text, at, stop, classes, first):
+    """The next run of one class; a space before it, or the beginning of the text, belongs to it."""
+    while at < stop and classes[text[at]] == SPACE:
+        at += 1
+    if at == stop:
+        return at, at, PLAIN
+    kind = classes[text[at]]
+    end = at + 1
+    while end < stop and classes[text[end]] == kind:
+        end += 1
+    return at, end, SPACED if at == first or classes[text[at - 1]] == SPACE else PLAIN
+
+
+@numba.njit(cache=True, nogil=True)
+def _next_gpt2(text, at, stop, classes, forms):
+    """The next match of GPT-2's pattern: contraction, run of one class with one space before it, or white space."""
+    kind = classes[text[at]]
+    before = PLAIN
+    if kind == SPACE or kind == BLANK:
+        end = at + 1
+        while end < stop and (classes[text[end]] == SPACE or classes[text[end]] == BLANK):
+            end += 1
+        if end == stop:
+            return at, end, WHITE
+        if end - at > 1:
+            return at, end - 1, WHITE  # the last one goes with, or stands before, the next word
+        if kind == BLANK:
+            return at, end, WHITE
+        before = SPACED
+        at += 1
         kind = classes[text[at]]
-        if kind == SPACE:
-            before = SPACED
-            at += 1
-            continue
-        if _is_given(at, given, output):
-            if not _copy_given(at - first, given, output):
-                return FULL
-            at = given.stops[output.state[1] - 1]
-            continue
+    end = _contraction(text, at, stop, forms) if before == PLAIN else at
+    if end == at:
         end = at + 1
         while end < stop and classes[text[end]] == kind:
             end += 1
-        status = _word(text, first, at, end, before, characters, vocabulary, cache, scratch, output)
-        if status != DONE:
-            return status
-        before = PLAIN
-        at = end
-    return DONE
-
-
-@numba.njit(cache=True, nogil=True)
-def _gpt2_row(text, at, stop, characters, vocabulary, cache, scratch, given, output):
-    first = at
-    classes = characters.classes
-    while at < stop:
-        kind = classes[text[at]]
-        before = PLAIN
-        if kind == SPACE or kind == BLANK:
-            end = at + 1
-            while end < stop and (classes[text[end]] == SPACE or classes[text[end]] == BLANK):
-                end += 1
-            if end < stop and end - at == 1 and kind == SPACE:
-                before = SPACED
-                at = end
-                kind = classes[text[at]]
-            else:
-                if end < stop and end - at > 1:
-                    end -= 1  # the last one goes with, or stands before, the next word
-                status = _word(text, first, at, end, WHITE, characters, vocabulary, cache, scratch, output)
-                if status != DONE:
-                    return status
-                at = end
-                continue
-        if kind == INTRICATE:
-            return LEAVE_ROW
-        end = _contraction(text, at, stop, characters.forms) if before == PLAIN else at
-        if end == at:
-            end = at + 1
-            while end < stop and classes[text[end]] == kind:
-                end += 1
-        status = _word(text, first, at, end, before, characters, vocabulary, cache, scratch, output)
-        if status != DONE:
-            return status
-        at = end
-    return DONE
+    return at, end, before
 
 
 @numba.njit(cache=True, nogil=True)
@@ -226,90 +274,23 @@ def _contraction(text, at, stop, forms):
 
 
 @numba.njit(cache=True, nogil=True)
-def _is_given(at, given, output):
-    number = output.state[1]
-    return number < len(given.firsts) and given.firsts[number] == at
-
-
-@numba.njit(cache=True, nogil=True)
-def _copy_given(offset, given, output):
-    number, out = output.state[1], output.state[0]
-    count = given.splits[number + 1] - given.splits[number]
-    if out + count > len(output.ids):
-        return False
-    for at in range(given.splits[number], given.splits[number + 1]):
-        output.ids[out] = given.pieces[at, 0]
-        output.starts[out] = given.pieces[at, 1] + offset
-        output.ends[out] = given.pieces[at, 2] + offset
-        out += 1
-    output.state[0] = out
-    output.state[1] = number + 1
-    return True
-
-
-@numba.njit(cache=True, nogil=True)
-def _word(text, first, at, end, before, characters, vocabulary, cache, scratch, output):
-    """Write the pieces of the word text[at:end], from the cache when it is there."""
-    size = end - at
-    mixed = np.uint64(before) + np.uint64(0x9E3779B97F4A7C15)
-    for place in range(at, end):
-        mixed = (mixed ^ np.uint64(text[place])) * np.uint64(0x9FB21C651E98DF25)
-        mixed ^= mixed >> np.uint64(32)
-    slot = np.int64(mixed & np.uint64(len(cache.slots) - 1))
-    out = output.state[0]
-    if size <= LONGEST_CACHED:
-        while cache.slots[slot] >= 0:
-            entry = cache.slots[slot]
-            if cache.hashes[entry] == mixed and _equal(text, at, size, before, cache, entry):
-                count = cache.keys[entry, 3]
-                if out + count > len(output.ids):
-                    return FULL
-                offset = at - first
-                for piece in range(cache.keys[entry, 2], cache.keys[entry, 2] + count):
-                    output.ids[out] = cache.pieces[piece, 0]
-                    output.starts[out] = cache.pieces[piece, 1] + offset
-                    output.ends[out] = cache.pieces[piece, 2] + offset
-                    out += 1
-                output.state[0] = out
-                return DONE
-            slot = (slot + 1) & (len(cache.slots) - 1)
+def _new_word(text, at, end, before, mixed, slot, characters, vocabulary, cache, scratch):
+    """Cut a word that was not met before and keep it; returns its entry, or -1 when the library must do the row."""
     count = _cut(text, at, end, before, characters, vocabulary, scratch)
-    if count < 0:
-        return LEAVE_ROW
-    if out + count > len(output.ids):
-        return FULL
-    for piece in range(count):
-        output.ids[out] = scratch.pieces[piece, 0]
-        output.starts[out] = scratch.pieces[piece, 1] + at - first
-        output.ends[out] = scratch.pieces[piece, 2] + at - first
-        out += 1
-    output.state[0] = out
-    if size <= LONGEST_CACHED:
-        _remember(text, at, size, before, mixed, slot, count, cache, scratch)
-    return DONE
-
-
-@numba.njit(cache=True, nogil=True)
-def _equal(text, at, size, before, cache, entry):
-    if cache.keys[entry, 1] != size << 2 | before:
-        return False
-    start = cache.keys[entry, 0]
-    for place in range(size):
-        if cache.text[start + place] != text[at + place]:
-            return False
-    return True
+    size = end - at
+    if count < 0 or size > len(cache.text) or count > len(cache.pieces):
+        return np.int64(-1)
+    return _remember(text, at, size, before, mixed, slot, count, cache, scratch)
 
 
 @numba.njit(cache=True, nogil=True)
 def _remember(text, at, size, before, mixed, slot, count, cache, scratch):
-    """Keep a word; when there is no room left the cache is emptied first."""
+    """Keep a word and return its entry; when there is no room left the cache is emptied first."""
     state = cache.state
     if state[0] >= len(cache.keys) or state[1] + size > len(cache.text) or state[2] + count > len(cache.pieces):
         cache.slots[:] = -1
         state[:] = 0
         slot = np.int64(mixed & np.uint64(len(cache.slots) - 1))
-        if count > len(cache.pieces):
-            return
     entry = state[0]
     cache.slots[slot] = entry
     cache.hashes[entry] = mixed
@@ -322,6 +303,7 @@ def _remember(text, at, size, before, mixed, slot, count, cache, scratch):
     state[0] += 1
     state[1] += size
     state[2] += count
+    return entry
 
 
 @numba.njit(cache=True, nogil=True)
@@ -333,6 +315,8 @@ def _cut(text, at, end, before, characters, vocabulary, scratch):
         form[0], origin[0] = vocabulary.space, -1
         size = 1
     for place in range(at, end):
+        if characters.classes[text[place]] == INTRICATE:
+            return -1
         code = characters.forms[text[place]]
         length, start = 1, 0
         if code < 0:
@@ -429,42 +413,59 @@ def _first_symbols(size, vocabulary, scratch):
 
 @numba.njit(cache=True, nogil=True)
 def _merge(size, vocabulary, scratch):
-    """Byte-pair encoding: the pair of lowest rank, leftmost first, becomes one symbol until no pair is known."""
-    symbols, starts, ends, ranks = scratch.symbols, scratch.starts, scratch.ends, scratch.ranks
+    """Byte-pair encoding: the pair of lowest rank, leftmost first, becomes one symbol until no pair is known.
+
+    Symbols keep their places in a linked list; orders[at] = rank and place of the pair that begins at `at`.
+    """
+    symbols, ends, orders = scratch.symbols, scratch.ends, scratch.orders
+    following, preceding, pairs = scratch.following, scratch.preceding, vocabulary.pairs
     count = _first_symbols(size, vocabulary, scratch)
     if count < 0 or count > LONGEST_MERGED:
         return -1
-    none = np.int64(1) << 40
-    for at in range(count - 1):
-        ranks[at] = _rank(symbols[at], symbols[at + 1], vocabulary)
-    while count > 1:
-        best, lowest = 0, none
-        for at in range(count - 1):
-            if ranks[at] < lowest:
-                best, lowest = at, ranks[at]
-        if lowest == none:
-            break
-        symbols[best] = vocabulary.merged[slot_of(vocabulary.pairs, symbols[best] << 32 | symbols[best + 1])]
-        ends[best] = ends[best + 1]
-        count -= 1
-        for at in range(best + 1, count):
-            symbols[at] = symbols[at + 1]
-            starts[at] = starts[at + 1]
-            ends[at] = ends[at + 1]
-            ranks[at] = ranks[at + 1]
-        if best > 0:
-            ranks[best - 1] = _rank(symbols[best - 1], symbols[best], vocabulary)
-        if best < count - 1:
-            ranks[best] = _rank(symbols[best], symbols[best + 1], vocabulary)
     for at in range(count):
-        _put(at, symbols[at], starts[at], ends[at], scratch)
-    return count
+        following[at], preceding[at] = at + 1, at - 1
+        orders[at] = _order(symbols[at], symbols[at + 1], at, pairs) if at + 1 < count else NO_PAIR
+    while True:
+        lowest = NO_PAIR
+        for at in range(count):
+            lowest = min(lowest, orders[at])
+        if lowest == NO_PAIR:
+            break
+        at = np.int64(lowest & LONGEST_MERGED - 1)
+        gone = following[at]
+        after = following[gone]
+        symbols[at] = pairs[slot_of_pair(pairs, symbols[at] << 32 | symbols[gone]), 1] & 0xFFFFFFFF
+        ends[at], following[at] = ends[gone], after
+        orders[gone] = orders[at] = NO_PAIR
+        if after < count:
+            preceding[after] = at
+            orders[at] = _order(symbols[at], symbols[after], at, pairs)
+        if at > 0:
+            orders[preceding[at]] = _order(symbols[preceding[at]], symbols[at], preceding[at], pairs)
+    at, number = 0, 0
+    while at < count:
+        _put(number, symbols[at], scratch.starts[at], ends[at], scratch)
+        at = following[at]
+        number += 1
+    return number
 
 
 @numba.njit(cache=True, nogil=True)
-def _rank(left, right, vocabulary):
-    slot = slot_of(vocabulary.pairs, left << 32 | right)
-    return np.int64(vocabulary.ranks[slot]) if vocabulary.pairs[slot] >= 0 else np.int64(1) << 40
+def _order(left, right, at, pairs):
+    """Rank of a pair in the high bits, its place in the low ones; NO_PAIR when it is never merged."""
+    slot = slot_of_pair(pairs, left << 32 | right)
+    return np.int32(pairs[slot, 1] >> 32 << MERGED_BITS | at) if pairs[slot, 0] >= 0 else NO_PAIR
+
+
+@numba.njit(cache=True, nogil=True)
+def slot_of_pair(pairs, key):
+    """Where a pair stands in the table, or the empty slot where it belongs."""
+    mask = len(pairs) - 1
+    mixed = key * 0x2545F4914F6CDD1D
+    slot = (mixed ^ mixed >> 29) & mask
+    while pairs[slot, 0] >= 0 and pairs[slot, 0] != key:
+        slot = (slot + 1) & mask
+    return slot
 
 
 @numba.njit(cache=True, nogil=True)

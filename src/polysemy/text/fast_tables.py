@@ -51,9 +51,7 @@ class Vocabulary(NamedTuple):
     inner: int  # WordPiece: node below which the `##` pieces hang
     scores: np.ndarray  # Unigram: by id
     unknown_score: float
-    pairs: np.ndarray  # BPE: hash table of left << 32 | right
-    ranks: np.ndarray
-    merged: np.ndarray
+    pairs: np.ndarray  # BPE: hash table of left << 32 | right -> rank << 32 | result
     bytes: np.ndarray  # byte-level BPE: id of each byte, else empty
     unknown: int
     fuse: bool
@@ -164,11 +162,10 @@ def vocabulary_arrays(tokenizer: Tokenizer, definition: dict[str, Any], rule: in
         raise Unsupported("it has no unknown token")
     trie, ids, inner = _trie(names, kind)
     scores = np.array([score for _, score in model["vocab"]], np.float64) if kind == UNIGRAM else _none(np.float64)
-    pairs, ranks, merged = _merge_table(model.get("merges") or [], names) if kind == BPE else (
-        np.full(2, -1, np.int64), _none(np.int32), _none(np.int32))
+    pairs = _merge_table(model.get("merges") or [], names) if kind == BPE else np.full((2, 2), -1, np.int64)
     return Vocabulary(
         model=kind, keys=trie.keys, children=trie.children, ids=ids, inner=inner, scores=scores,
-        unknown_score=float(scores.min(initial=0.0)) - UNKNOWN_PENALTY, pairs=pairs, ranks=ranks, merged=merged,
+        unknown_score=float(scores.min(initial=0.0)) - UNKNOWN_PENALTY, pairs=pairs,
         bytes=byte_ids, unknown=unknown, fuse=kind == UNIGRAM or bool(model.get("fuse_unk")),
         longest=model.get("max_input_chars_per_word", 0), space=32 if rule == GPT2_RULE else ord(parts.SPACE_MARK))
 
@@ -194,17 +191,18 @@ def _trie(names: dict[str, int], kind: int) -> tuple[Trie, np.ndarray, int]:
     return trie, ids, inner
 
 
-def _merge_table(merges: list[Any], names: dict[str, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _merge_table(merges: list[Any], names: dict[str, int]) -> np.ndarray:
     from polysemy.text.fast_kernels import fill_pairs
 
+    if len(merges) >= 1 << 20:
+        raise Unsupported("it has more than a million merges")
     split = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
     lefts = np.array([names[left] for left, _ in split], np.int64)
     rights = np.array([names[right] for _, right in split], np.int64)
-    results = np.array([names[left + right] for left, right in split], np.int32)
-    size = 1 << (2 * len(split) + 2).bit_length()
-    pairs, ranks, merged = np.full(size, -1, np.int64), np.zeros(size, np.int32), np.zeros(size, np.int32)
-    fill_pairs(lefts << 32 | rights, results, pairs, ranks, merged)
-    return pairs, ranks, merged
+    results = np.array([names[left + right] for left, right in split], np.int64)
+    pairs = np.full((1 << (2 * len(split) + 2).bit_length(), 2), -1, np.int64)
+    fill_pairs(lefts << 32 | rights, results, pairs)
+    return pairs
 
 
 def _same(part: Any, built: Any) -> bool:

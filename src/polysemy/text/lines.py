@@ -15,8 +15,8 @@ WIDE_FROM = "\u2e80"  # from here on scripts that are written without spaces
 def paragraph_spans(text: str) -> list[tuple[int, int]]:
     """The paragraphs as (start, stop) offsets without surrounding white space; together they hold all the rest.
 
-    A line is a paragraph, unless the text is wrapped: no line is longer than 100 characters and nearly every line
-    ends where its next word would not have fitted. Chinese lines are never joined.
+    A line is a paragraph, unless the text is wrapped: its longest line has 50 to 100 characters and nearly every
+    line ends where its next word would not have fitted. Chinese lines are never joined.
     """
     lines = _lines(text)
     if len(lines) < 2:
@@ -51,9 +51,8 @@ def _wrapped(text: str, lines: list[tuple[int, int]]) -> list[bool]:
     """For each line but the last: does the next one go on with it?"""
     width = max(stop - start for start, stop in lines)
     neighbors = list(pairwise(lines))
-    nothing = [False] * len(neighbors)
-    if width > WIDEST_WRAP:
-        return nothing
+    if not NARROWEST_WRAP <= width <= WIDEST_WRAP:
+        return [False] * len(neighbors)
     adjacent = [text.count("\n", before[1], after[0]) == 1 for before, after in neighbors]
     adjacent = [
         near and text[before[1] - 1] < WIDE_FROM and text[after[0]] < WIDE_FROM
@@ -66,7 +65,7 @@ def _wrapped(text: str, lines: list[tuple[int, int]]) -> list[bool]:
     small = [near and text[after[0]].islower() for near, (_, after) in zip(adjacent, neighbors, strict=True)]
     if len(lines) >= MIN_LINES and sum(full) >= AGREEMENT * max(sum(adjacent), 1):
         return [a or b for a, b in zip(full, small, strict=True)]
-    return [near_small and width >= NARROWEST_WRAP for near_small in small]
+    return small
 
 
 def _first_word(text: str, line: tuple[int, int]) -> str:

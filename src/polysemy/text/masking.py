@@ -207,7 +207,7 @@ class MarkedSpans(Spans):
     of the neighboring tokens in the span boundary objective.
 
     Marks are never hidden, have ordinary positions and count toward the length. A piece keeps room for two spans more
-    than the mean needs, and the last span allowed takes all that is left to hide (about one piece in fifteen needs
+    than the mean needs, and the last span allowed takes all that is left to hide (one full piece in forty needs
     this at 128 columns). Controls: marks without the objective is this config with heads=masked_lm; the objective with
     the states outside the marks is boundary=external; no marks is Spans. Compare at equal text tokens. The number of
     masks already tells a span's length, so the marks reveal nothing that plain masks hide.

@@ -19,9 +19,10 @@ HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 WIDE = HAN + "\u3040-\u30ff\uff00-\uffef\u3000-\u303f“‘"
 
 WIDE_MARKS = "。！？｡।॥؟۔"
-# An end mark with the quotes and brackets that close behind it; of its own, or before a space, the end or Chinese.
+# A run of end marks with the quotes and brackets that close behind it, before a space, the end or Chinese. It is taken
+# whole or not at all (the looks back, the possessive repeats), so that no text costs more than linear time.
 END = re.compile(
-    rf"[.!?…{WIDE_MARKS}][.!?…。！？]*(?:[ \u00a0]\.)*[{CLOSERS}]*"
+    rf"[.!?…{WIDE_MARKS}](?<![.!?…][.!?…])(?<!\.[ \u00a0]\.)[.!?…。！？]*+(?:[ \u00a0]\.)*+[{CLOSERS}]*+"
     rf"(?:(?<=[{CLOSERS}{WIDE_MARKS}])|(?=\s|\Z|[{WIDE}]))"
 )
 NEXT = re.compile(rf"\s*(?P<open>[{OPENERS}]*\s?)(?P<word>[^\W\d_]+|\d+)?")
@@ -37,6 +38,7 @@ SAID = re.compile(
 )
 SAID_HAN = re.compile(rf"[{HAN}]{{1,8}}?(?:说|问|道|答|喊|叫|嚷|笑)[，。：！；,]")
 UNCASED_EVIDENCE = 3
+LONG_QUOTE = 4000
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
@@ -91,7 +93,7 @@ def _ends_sentence(text: str, start: int, match: re.Match[str], stop: int) -> tu
     after = NEXT.match(text, end, stop)
     assert after is not None, "NEXT matches the empty string"
     word = after["word"] or ""
-    if text[end:end + 2] in (' "', " ''") and text[end + 2:end + 3] in ("", " ") and text.count('"', start, end) % 2:
+    if text[end:end + 3] in (' "', ' " ') and text.count('"', max(start, end - LONG_QUOTE), end) % 2:
         end += 2  # text that was cut into tokens: the quote stands apart and closes
     mark = match.group()
     if end >= stop or _is_wide(text[end]):
@@ -99,6 +101,8 @@ def _ends_sentence(text: str, start: int, match: re.Match[str], stop: int) -> tu
     if not word:  # a sign follows: a dash or comma goes on, an opening bracket or a new line does not
         return bool(after["open"].strip("-–— ")) or text[after.end():after.end() + 1] in "#$£€<&@", end
     if word[0].islower():
+        if after["open"].endswith("(") and len(word) < 4 and text.startswith(")", after.end()):
+            return True, end  # (a), (iv): an item of a list
         plain = mark[0] in ".!?" and len(mark) == 1 and text[first - 1:first].isalpha()
         return (None if plain and not _is_abbreviation(text, start, first, word) else False), end
     if mark.startswith(".") and not mark.startswith("..") and _is_abbreviation(text, start, first, word):
@@ -149,6 +153,8 @@ def _cut_at(text: str, spans: list[tuple[int, int]], cuts: list[int]) -> list[tu
             if cut <= start:
                 continue
             result.append((start, cut))
-            start = cut + len(text[cut:stop]) - len(text[cut:stop].lstrip())
+            start = cut
+            while text[start].isspace():
+                start += 1
         result.append((start, stop))
     return result

@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class PartStore:
         self._journal = _appending(folder / JOURNAL)
         if not self.totals.parts:
             for name in BORDERS:
-                self._files[name].write(ZERO)
+                _write(self._files[name], ZERO)
 
     def append(self, part: Part) -> None:
         """Add one part at the end of all files, then its line in the journal."""
@@ -73,11 +73,9 @@ class PartStore:
         checksum = 0
         for name, content in data.items():
             checksum = zlib.crc32(content, checksum)
-            self._files[name].write(content)
-            self._files[name].flush()
+            _write(self._files[name], content)
         line = json.dumps({**asdict(self.totals), "checksum": checksum})
-        self._journal.write(f"{line}\n".encode())
-        self._journal.flush()
+        _write(self._journal, f"{line}\n".encode())
 
     def close(self) -> None:
         for file in (*self._files.values(), self._journal):
@@ -119,8 +117,15 @@ class PartStore:
         return after if whole and checked == checksum else None
 
 
-def _appending(path: Path) -> IO[bytes]:
-    return open(path, "ab")
+def _appending(path: Path) -> FileIO:
+    """A file without a buffer: nothing is left to be written when it is closed after an error."""
+    return FileIO(path, "ab")
+
+
+def _write(file: FileIO, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest):]
 
 
 @contextmanager

@@ -139,7 +139,7 @@ class Tokenizer:
 
         With special=True the names of special tokens in the text become those tokens, for text written by us.
         """
-        return Encoding(*self._encode_slice([text], special)[:3])
+        return Encoding(*self.encode_many([text], special=special)[:3])
 
     def encode_batch(self, texts: Sequence[str], *, special: bool = False) -> list[Encoding]:
         """`encode` of each text."""
@@ -149,18 +149,10 @@ class Tokenizer:
 
     def encode_many(self, texts: Sequence[str], *, special: bool = False) -> Flat:
         """All texts in four flat arrays: ids, starts, ends (int32) and row_splits (int64, len(texts) + 1)."""
-        slices = [self._encode_slice(piece, special) for piece in _slices(texts)]
-        if not slices:
-            return _empty()
-        if len(slices) == 1:
-            return slices[0]
-        lengths = np.concatenate([np.diff(piece[3]) for piece in slices])
-        ids, starts, ends = (np.concatenate([piece[column] for piece in slices]) for column in range(3))
-        return ids, starts, ends, np.concatenate([[0], np.cumsum(lengths)])
+        check_texts(texts, self.max_characters)
+        return joined([self._encode_slice(piece, special) for piece in slices(texts)])
 
     def _encode_slice(self, texts: Sequence[str], special: bool) -> Flat:
-        for text in texts:
-            _check_text(text, self.max_characters)
         backend = self._special if special else self._plain
         with library_errors("text must be valid Unicode that the tokenizer can read"):
             encodings = backend.encode_batch(list(texts), add_special_tokens=False)
@@ -337,17 +329,20 @@ def _kind(definition: Mapping[str, Any]) -> str:
     return "unigram" if model == "Unigram" or isinstance(definition["model"]["vocab"], list) else "wordpiece"
 
 
-def _check_text(text: Any, limit: int) -> None:
-    if not isinstance(text, str):
-        raise InputError(f"text must be a string, got {type(text).__name__}")
-    if len(text) > limit:
-        raise InputError(f"text must have at most {limit:,} characters, got {len(text):,}; cut it into documents")
+def check_texts(texts: Sequence[str], limit: int) -> None:
+    """InputError unless all are strings of at most `limit` characters."""
+    for kind in set(map(type, texts)):
+        if not issubclass(kind, str):
+            raise InputError(f"text must be a string, got {kind.__name__}")
+    longest = max(map(len, texts), default=0)
+    if longest > limit:
+        raise InputError(f"text must have at most {limit:,} characters, got {longest:,}; cut it into documents")
 
 
-def _slices(texts: Sequence[str]) -> Iterable[Sequence[str]]:
+def slices(texts: Sequence[str]) -> Iterable[Sequence[str]]:
+    """The texts in stretches of about SLICE_CHARACTERS."""
     start = size = 0
     for number, text in enumerate(texts):
-        _check_text(text, MAX_CHARACTERS)
         size += len(text)
         if size >= SLICE_CHARACTERS:
             yield texts[start:number + 1]
@@ -382,5 +377,12 @@ def space_table(with_mark: bool) -> np.ndarray:
     return table
 
 
-def _empty() -> Flat:
-    return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(1, np.int64)
+def joined(parts_of: Sequence[Flat]) -> Flat:
+    """Several results of encode_many as one."""
+    if len(parts_of) == 1:
+        return parts_of[0]
+    if not parts_of:
+        return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(1, np.int64)
+    ids, starts, ends = (np.concatenate([part[column] for part in parts_of]) for column in range(3))
+    lengths = np.concatenate([np.diff(part[3]) for part in parts_of])
+    return ids, starts, ends, np.concatenate([[0], np.cumsum(lengths)])

@@ -1,7 +1,6 @@
 """What learns, and how it goes to disk and back: model, optimizer and processes put together."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from polysemy.artifact import save_tensors
 from polysemy.models.pretrained import PretrainingModel
 from polysemy.models.recipe import TrainingConfig
-from polysemy.objectives.pretraining import Pretraining
+from polysemy.objectives.pretraining import LossSums, Pretraining
 from polysemy.runtime import choose_dtype
 from polysemy.training.checkpoint import Checkpoint
 from polysemy.training.compiling import compiled
@@ -26,8 +25,8 @@ class Learner:
     """A model in training: the loop calls `module`, evaluations call `model` (the same weights)."""
 
     model: PretrainingModel
-    module: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
-    """a batch's tensors -> loss sums by head; its backward averages over processes"""
+    module: LossSums
+    """the model, spread over processes and compiled as asked; its backward averages over processes"""
     objective: Pretraining
     optimizer: Optimizer
     world: World

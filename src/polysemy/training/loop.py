@@ -9,7 +9,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,13 +18,18 @@ from torch import Tensor
 from polysemy.models.recipe import TrainingConfig
 from polysemy.nn.dropout import dropout_key
 from polysemy.objectives.pretraining import tensors_of
-from polysemy.text.batches import Batch, Batches, prefetch
+from polysemy.text.batches import Batch, prefetch
 from polysemy.training.budget import Course, State
 from polysemy.training.distributed import rank_rows
-from polysemy.training.incremental import Replay
 from polysemy.training.learner import Learner
 from polysemy.training.optimizer import rate_factor
 from polysemy.training.outcome import NotFiniteError, RunError
+
+
+class Numbered(Protocol):
+    """Batches by number, each a pure function of its number (`text.batches.Batches`, `incremental.Replay`)."""
+
+    def __getitem__(self, t: int) -> Batch: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +67,7 @@ class Step:
         return {**row, **({"skipped": True} if self.skipped else {}), **self.scores}
 
 
-def train(learner: Learner, batches: Batches | Replay, config: TrainingConfig, *, course: Course, state: State | None = None,
+def train(learner: Learner, batches: Numbered, config: TrainingConfig, *, course: Course, state: State | None = None,
           evaluate: Callable[[], Mapping[str, float]] | None = None) -> Iterator[Step]:
     """Steps from `state` to the end of the course: batch t, its loss over all processes, one update, a `Step`.
 
@@ -73,7 +78,8 @@ def train(learner: Learner, batches: Batches | Replay, config: TrainingConfig, *
     """
     world, state = learner.world, state or State()
     bad: list[dict[str, Any]] = []
-    with contextlib.closing(prefetch(batches, state.step)) as stream:
+    stream: Any = prefetch(batches, state.step)  # pyright: ignore[reportArgumentType]
+    with contextlib.closing(stream):
         while not course.done(state):
             started = course.timer()
             batch = next(stream)
@@ -91,8 +97,8 @@ def train(learner: Learner, batches: Batches | Replay, config: TrainingConfig, *
                                  clipped=state.clipped + clipped)
             bad = [*bad, _identity(batch, state.step, loss, norm)] if skipped else []
             if state.skipped_in_a_row >= config.skip_limit:
-                raise NotFiniteError(f"loss or gradient was not finite in {config.skip_limit} steps in a row, up to step "
-                                f"{state.step}; lower training.learning_rate (now {config.learning_rate:g})", bad)
+                raise NotFiniteError(f"loss or gradient was not finite in {config.skip_limit} steps in a row, up to "
+                                     f"step {state.step}; lower training.learning_rate (now {config.learning_rate:g})", bad)
             last = course.done(state)
             due = evaluate is not None and (last or state.step % config.evaluate_every == 0)
             yield Step(state=state, fraction=fraction, seconds_left=course.seconds_left(state, fraction), loss=loss,

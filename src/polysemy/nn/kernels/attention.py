@@ -17,12 +17,14 @@ from numba import carray
 from torch import Tensor
 
 from polysemy.nn.kernels.dropout import kept
-from polysemy.nn.kernels.launch import kernel, pointer, real, routine, run
-from polysemy.nn.kernels.numbers import F, U, exp, log, narrow, widen
+from polysemy.nn.kernels.launch import kernel, largest_of, pointer, real, routine, run
+from polysemy.nn.kernels.numbers import F, U, exp, log, narrow, prefetch, widen
 from polysemy.nn.kernels.tile import LANES, ROWS, WIDTH, make_tile, transpose16
 
 BLOCK = 48
 """queries whose weights the backward holds at once: a multiple of ROWS and of 2"""
+AHEAD = 12
+"""rows asked for before they are copied: one head of a row is too short for the processor to see the pattern"""
 PIECE = 5
 """columns of a table of pieces: first query, queries, first key, keys, column of the first key in its row"""
 
@@ -59,7 +61,10 @@ def _by_row(source, first, count, at, bias, target, padded):
     """`count` rows of one head (columns from `at`), plus bias, and zeros up to `padded` rows."""
     e = target.shape[1]
     shift = bias[at:at + e]
+    ahead, stride = source.ctypes.data + 2 * ((first + AHEAD) * source.shape[1] + at), 2 * source.shape[1]
     for i in range(count):
+        for line64 in range(0, 2 * e, 64):
+            prefetch(ahead + i * stride + line64)
         line, copy = source[first + i, at:at + e], target[i]
         for c in range(e):
             copy[c] = narrow(widen(line[c]) + widen(shift[c]), copy[c])
@@ -89,12 +94,19 @@ def _turned(source, target, count):
 # --- one row of weights
 
 
+@largest_of
+def _largest(scores, keys, padded, factor):
+    largest = F(-3e38)
+    for j in range(padded):
+        score = scores[j] * factor if j < keys else F(-3e38)
+        largest = score if score > largest else largest
+    return largest
+
+
 @routine
 def _softmax(scores, keys, padded, factor):
     """factor * scores to exp(. - largest), 0 past the keys; (largest, sum)."""
-    largest = F(-3e38)
-    for j in range(padded):
-        largest = max(largest, scores[j] * factor if j < keys else F(-3e38))
+    largest = _largest(scores, keys, padded, factor)
     total = F(0)
     for j in range(padded):
         x = exp(scores[j] * factor - largest) if j < keys else F(0)
@@ -339,9 +351,10 @@ def attention_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, pieces: Ten
                       drop_keys: Tensor | None, threshold: int, scale: float) -> tuple[Tensor, Tensor]:
     """Context (n, d) and each row's log-sum-exp (n, h).
 
-    q (n, d) and k, v (m, d) may be columns of wider matrices; bias (3, d) is added to them; all bfloat16.
+    q (n, d) and k, v (m, d) may be columns of wider matrices; bias (3d,) is added to them; all bfloat16.
     """
     n, d = q.shape
+    bias = bias.contiguous()
     out, sums = q.new_empty(n, d), torch.empty(n, num_heads)
     run(_forward, n, len(k), d, num_heads, q, q.stride(0), k, k.stride(0), v, bias, pieces, len(pieces), out, sums,
         threshold, scale, factor, sums if drop_keys is None else drop_keys)
@@ -351,12 +364,15 @@ def attention_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, pieces: Ten
 def attention_backward(dout: Tensor, sums: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, pieces: Tensor,
                        num_heads: int, factor: float, drop_keys: Tensor | None, threshold: int, scale: float,
                        dq: Tensor, dk: Tensor, dv: Tensor) -> Tensor:
-    """Fills dq, dk, dv (columns of wider matrices, too) and gives the gradient of the bias (3, d) in float32."""
+    """Fills dq, dk, dv (columns of wider matrices, too) and gives the gradient of the bias (3, d) in float32.
+
+    dout (n, d) contiguous; the rest as in `attention_forward`.
+    """
     n, d = q.shape
     parts = torch.get_num_threads()
-    bias4 = torch.cat([bias, bias.new_zeros(1, d)])
+    bias4 = torch.cat([bias, bias.new_zeros(d)])
     bias_sums = torch.zeros(parts, 3, d)
     run(_backward, n, len(k), d, num_heads, q, q.stride(0), k, k.stride(0), v, bias4, pieces, len(pieces),
-        dout.contiguous(), sums, threshold, scale, factor, sums if drop_keys is None else drop_keys,
+        dout, sums, threshold, scale, factor, sums if drop_keys is None else drop_keys,
         dq, dq.stride(0), dk, dk.stride(0), dv, bias_sums, parts=parts)
     return bias_sums.sum(0)

@@ -5,7 +5,7 @@ import numpy as np
 from numba import carray
 from torch import Tensor
 
-from polysemy.nn.kernels.launch import inlined, kernel, pointer, real, routine, run
+from polysemy.nn.kernels.launch import family, inlined, pointer, real, routine, run
 from polysemy.nn.kernels.numbers import F, U, mix, narrow, widen
 
 
@@ -23,21 +23,17 @@ def _rows(x, y, keys, threshold, scale, first, last):
             y[r, j] = narrow(widen(x[r, j]) * scale if kept(key, j, threshold) else F(0), y[r, j])
 
 
-@kernel
-def _dropout(arguments, part, parts):
-    a = carray(pointer(arguments), (8,), np.int64)
-    n, d = a[3], a[4]
-    keys = carray(pointer(a[2]), (n,), np.uint32)
-    threshold, scale = U(a[5]), F(real(a[6]))
-    first, last = n * part // parts, n * (part + 1) // parts
-    if a[7] == 2:
-        _rows(carray(pointer(a[0]), (n, d), np.uint16), carray(pointer(a[1]), (n, d), np.uint16), keys, threshold,
-              scale, first, last)
-    else:
-        _rows(carray(pointer(a[0]), (n, d), np.float32), carray(pointer(a[1]), (n, d), np.float32), keys, threshold,
-              scale, first, last)
+@family
+def _dropout(number):
+    def share(arguments, part, parts):
+        a = carray(pointer(arguments), (7,), np.int64)
+        n, d = a[0], a[1]
+        x, y = carray(pointer(a[2]), (n, d), number), carray(pointer(a[3]), (n, d), number)
+        keys, threshold, scale = carray(pointer(a[4]), (n,), np.uint32), U(a[5]), F(real(a[6]))
+        _rows(x, y, keys, threshold, scale, n * part // parts, n * (part + 1) // parts)
+    return share
 
 
 def dropout_rows(x: Tensor, out: Tensor, keys: Tensor, threshold: int, scale: float) -> None:
     """x (n, d) contiguous, keys (n,) int32: out = x * scale where kept, 0 elsewhere."""
-    run(_dropout, x, out, keys, x.shape[0], x.shape[1], threshold, scale, x.element_size())
+    run(_dropout(x.dtype), *x.shape, x, out, keys, threshold, scale)

@@ -74,6 +74,12 @@ def routine(function: Callable[..., Any]) -> Any:
     return njit(fastmath=FAST, error_model="numpy")(inspect.unwrap(function))
 
 
+def largest_of(function: Callable[..., Any]) -> Any:
+    """A routine that may take every number to be one: without it LLVM does not vectorize a maximum.  The result for NaN
+    is any number, so whoever calls it must let NaN through by another way."""
+    return njit(fastmath=FAST | {"nnan"}, error_model="numpy")(inspect.unwrap(function))
+
+
 def inlined(function: Callable[..., Any]) -> Any:
     """A small function whose body is copied to where kernels call it."""
     return njit(inline="always")(inspect.unwrap(function))
@@ -94,6 +100,31 @@ class Kernel:
 def kernel(function: Callable[[int, int, int], None]) -> Kernel:
     """Make a kernel; sums may be taken in any order and multiply-adds fused."""
     return Kernel(inspect.unwrap(function), fast=True)
+
+
+class Family:
+    """Kernels that differ in the kind of numbers they read (or in other constants), made when first asked for."""
+
+    def __init__(self, make: Callable[..., Callable[[int, int, int], None]]) -> None:
+        functools.update_wrapper(self, make)
+        self.make = inspect.unwrap(make)
+        self.made: dict[tuple[Any, ...], Kernel] = {}
+
+    def __call__(self, dtype: torch.dtype, *more: int) -> Kernel:
+        """The kernel for tensors of `dtype`."""
+        key = (dtype, *more)
+        if key not in self.made:
+            self.made[key] = kernel(self.make(NUMBERS[dtype], *more))
+        return self.made[key]
+
+
+NUMBERS = {torch.bfloat16: np.uint16, torch.float32: np.float32}
+"""what a kernel sees of a tensor: the bits of bfloat16, or float32"""
+
+
+def family(make: Callable[..., Callable[[int, int, int], None]]) -> Family:
+    """From a function of (NumPy type, ...) that makes a kernel's function."""
+    return Family(make)
 
 
 def run(kernel: Kernel, *arguments: Tensor | int | float, parts: int | None = None) -> None:

@@ -92,10 +92,23 @@ def root(typingctx: Any, x: Any) -> Any:  # noqa: ARG001
     return types.float32(types.float32), code
 
 
+@intrinsic
+def prefetch(typingctx: Any, address: Any) -> Any:  # noqa: ARG001
+    """Ask for the cache line at an address that will be read soon; any address will do."""
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
+        place, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = builder.module.declare_intrinsic("llvm.prefetch", [place], ir.FunctionType(
+            ir.VoidType(), [place, word, word, word]))
+        builder.call(function, [builder.inttoptr(values[0], place), word(0), word(3), word(1)])
+        return context.get_dummy_value()
+    return types.void(types.int64), code
+
+
 @inlined
 def exp(x):
     """e**x for x <= 88, within 2 units in the last place; 0 (never a denormal) below -87."""
-    x = min(max(x, F(-87.3)), F(88.3))
+    x = F(-87.3) if x < F(-87.3) else x  # so written, NaN stays NaN
+    x = F(88.3) if x > F(88.3) else x
     n = nearest(x * F(1.4426950408889634))
     r = x - n * F(0.693359375) - n * F(-2.12194440e-4)  # ln 2 in two parts (Cody and Waite)
     p = F(1.9875691500e-4)

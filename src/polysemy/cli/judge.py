@@ -1,0 +1,150 @@
+"""`ladder`, `evaluate` and `compare`: the same questions for every model, and the report."""
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from polysemy.cli.printing import emit, note, table
+from polysemy.errors import InputError
+
+TASKS = ("cloze", "perplexity", "loss", "speed")
+
+
+def ladder(args: argparse.Namespace) -> None:
+    """Train every rung, judge, print the table and the recommendation, write the report."""
+    from polysemy.artifact import read_json
+    from polysemy.ladder.run import STUDY, Source, run_ladder
+    from polysemy.ladder.settings import LadderConfig
+    from polysemy.ladder.study import summary
+
+    if args.demo and args.data:
+        raise InputError(f"CORPUS must be left out with --demo, got {args.data[0]}")
+    rungs = tuple(name.strip() for name in (args.rungs or "").split(",") if name.strip())
+    config = LadderConfig(minutes=args.minutes, total=args.total, rungs=rungs, purpose=args.purpose, max_ms=args.max_ms,
+                          max_mb=args.max_mb, size=args.size, seed=args.seed, quick=args.quick, unit=args.unit,
+                          threads=args.threads, device=args.device)
+    folder = Path(args.output)
+    if args.demo:
+        corpus, title = _demo_corpus(folder), "The documentation on this machine"
+        if args.minutes is None and args.total is None:
+            config = config.replace(total=DEMO_MINUTES, quick=True)
+    else:
+        from polysemy.cli.train import corpus_of
+
+        corpus, title = corpus_of(args), ""
+    command = "polysemy " + shlex.join(sys.argv[1:])
+    with Telling() as tell:
+        report = run_ladder(Source(corpus=corpus, title=title, command=command), folder, config,
+                            overwrite=args.overwrite, tell=tell)
+    study = read_json(folder / STUDY)
+    header, rows, lines = summary(study)
+    emit(args, {"report": str(report), "recommendation": study["recommendation"], "rungs": study["rungs"]},
+         "\n".join(["", table(header, rows, right="cloze,±,bits,loss,training,size,latency"), "", *lines, "",
+                    f"report: {report}"]))
+
+
+DEMO_MINUTES = 5.0
+
+
+def _demo_corpus(folder: Path) -> Any:
+    from polysemy.ladder.demo_corpus import demo_corpus
+
+    note("reading the documentation on this machine (sources are parsed, nothing is imported or run) ...")
+    return demo_corpus()
+
+
+class Telling:
+    """Lines of progress on standard error; a passing line is overwritten on a terminal and left out of a log."""
+
+    def __init__(self) -> None:
+        self.terminal, self.open = sys.stderr.isatty(), False
+
+    def __enter__(self) -> Telling:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clear()
+
+    def __call__(self, line: str, passing: bool) -> None:
+        self._clear()
+        if not passing:
+            note(line)
+        elif self.terminal:
+            import shutil
+
+            print(f"\r\x1b[2K{line[:shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
+            self.open = True
+
+    def _clear(self) -> None:
+        if self.open:
+            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+            self.open = False
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Judge one model; the results also go to evaluation.json in its folder, where `compare` finds them."""
+    from polysemy.artifact import read_folder, write_json
+
+    tasks = [name.strip() for name in args.task.split(",") if name.strip()]
+    unknown = [name for name in tasks if name not in TASKS]
+    if unknown or not tasks:
+        raise InputError(f"--task must be of {', '.join(TASKS)}, got {args.task!r}")
+    opened = read_folder(args.model)
+
+    import polysemy
+    from polysemy.evaluation import evaluate as judge
+    from polysemy.runtime import set_threads
+
+    set_threads(args.threads)
+    model = polysemy.load(args.model).to(args.device)
+    with tempfile.TemporaryDirectory(prefix="polysemy-") as work:
+        source, items = _questions(args, opened, model, Path(work), "cloze" in tasks)
+        found = judge(model, tasks, source, items=items, folder=args.model)
+    result = {"model": args.model, **{key: value for task in found.values() for key, value in task.items()
+                                      if not isinstance(value, dict)}, "tasks": found}
+    write_json(opened.path / "evaluation.json", result)
+    rows = [(task, name.replace("_", " "), _shown(value)) for task, values in found.items()
+            for name, value in values.items() if isinstance(value, int | float) and not isinstance(value, bool)]
+    remarks = [f"{task}: {values[name]}" for task, values in found.items() for name in ("label", "note") if values.get(name)]
+    emit(args, result, "\n".join([table(("task", "", "value"), rows, right="value"), *remarks]))
+
+
+def _questions(args: argparse.Namespace, opened: Any, model: Any, work: Path, cloze: bool) -> tuple[Any, Any]:
+    """The text to judge on, and the cloze questions if that task was asked for."""
+    from polysemy.evaluation import QUICK, ClozeConfig, load_items, prepare_items, split_corpus
+    from polysemy.evaluation.run_split import split_of_run
+    from polysemy.text.corpus import Corpus
+
+    if args.items:
+        items = load_items(args.items)
+        return items, items
+    if args.data:
+        split = split_corpus(Corpus(args.data), work / "split")
+        note("words are counted in 80 % of --data and questions asked from the rest; has the model read this text? "
+             "That cannot be seen from here")
+    else:
+        split = split_of_run(opened.config, work / "split")
+    for line in split.describe():
+        note(line)
+    if not cloze:
+        return split, None
+    config = (QUICK if args.quick else ClozeConfig()).replace(seed=args.seed)
+    items = prepare_items(split, work / "cloze.jsonl", config, model.tokenizer)
+    note(items.describe())
+    return split, items
+
+
+def compare(args: argparse.Namespace) -> None:
+    """One report over several run folders, from their metrics.jsonl and evaluation.json."""
+    from polysemy.ladder.compare import compare_runs
+
+    report = compare_runs(args.models, args.output)
+    note(f"report: {report}")
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

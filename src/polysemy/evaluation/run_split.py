@@ -1,0 +1,80 @@
+"""The text that a training run held out, as a split of its own: for judging a run folder without further data.
+
+A run holds out one passage in a hundred by its hash (training/prepared.py), so the same files give the same passages
+again.  What they share with the training text is taken out of them: training is over, so the test has to give way.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polysemy.artifact import new_folder
+from polysemy.errors import InputError
+from polysemy.evaluation.duplicates import RunIndex, runs_of_blocks, without_shared
+from polysemy.evaluation.fingerprints import words_of
+from polysemy.evaluation.split import Split, batches, tidy
+from polysemy.text.corpus import Corpus
+from polysemy.training.prepared import hash_of, hold_out
+
+
+def split_of_run(record: Mapping[str, Any], folder: Path) -> Split:
+    """Train (to count words in), dev and test text of a run's config.json record, written into `folder`.
+
+    InputError when the files are gone, have changed or held nothing out: then `--data` must name text to judge on.
+    """
+    text = record.get("text") or {}
+    files = [Path(name) for name in text.get("files", ())]
+    if not files or not all(file.is_file() for file in files):
+        raise InputError("text that the run was trained on must still be there to judge it by what was held out, got "
+                         f"{next((str(f) for f in files if not f.is_file()), 'none')}; name other text with --data")
+    train, held_out = hold_out(Corpus(files, document=text.get("rule", "auto")))
+    if held_out is None:
+        raise InputError(f"text must be long enough for some to be held out, got {train.bytes:,} bytes; use --data")
+    blocks = [block for document in held_out if (block := tidy(document.text))]
+    with new_folder(folder) as work:
+        counts = {"train": _Counts()}
+        seen = _write(work / "train.txt", (tidy(document.text) for document in train), _index(blocks), counts["train"])
+        left = without_shared(blocks, RunIndex([seen]))
+        kept = [block for block in left.kept if block]
+        halves = {name: [block for block in kept if hash_of(block) % 2 == half] for half, name in enumerate(("dev", "test"))}
+        for name, half in halves.items():
+            counts[name] = _Counts()
+            _write(work / f"{name}.txt", half, RunIndex([]), counts[name])
+    overlap = {"removed_from": "the held-out text", "run": "13 words or 20 Han characters", "documents": left.touched, "words": left.shared_words,
+               "copies": left.copies, "checked_words": left.words, "share": left.shared_words / max(left.words, 1),
+               "removed": True, "dev_words": 0}
+    return Split(folder=folder, fingerprint=f"held out of {record.get('text_hash', '')}", overlap=overlap, cut_documents=0,
+                 counts={name: asdict(count) for name, count in counts.items()})
+
+
+@dataclass
+class _Counts:
+    documents: int = 0
+    words: int = 0
+    bytes: int = 0
+
+
+def _index(blocks: list[str]) -> RunIndex:
+    return RunIndex([runs_of_blocks(part).numbers for part in batches(blocks)])
+
+
+def _write(path: Path, texts: Iterable[str], index: RunIndex, counts: _Counts) -> np.ndarray:
+    """Write documents between blank lines and count them; returns the runs of `index` that were met on the way."""
+    met: list[np.ndarray] = [np.zeros(0, np.uint64)]
+    with open(path, "wb") as file:
+        for part in batches(_filled(texts)):
+            counts.bytes += file.write("".join(f"{text}\n\n" for text in part).encode())
+            counts.documents += len(part)
+            counts.words += len(words_of("\n\n".join(part)))
+            if len(index):
+                numbers = runs_of_blocks(part).numbers
+                met.append(np.unique(numbers[index.holds(numbers)]))
+    return np.unique(np.concatenate(met))
+
+
+def _filled(texts: Iterable[str]) -> Iterator[str]:
+    return (text for text in texts if text)

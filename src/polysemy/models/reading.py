@@ -1,0 +1,145 @@
+"""Texts into vectors: windows over long texts, states of any layer, pooled by text, piece or word."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polysemy.errors import InputError
+from polysemy.models.encoder import Encoded
+from polysemy.text.tokenizer import Encoding
+from polysemy.text.words import word_spans
+
+if TYPE_CHECKING:
+    from polysemy.models.text_encoder import Row, TextEncoder
+
+POOLINGS = ("mean", "cls", "token", "word")
+
+
+def embed(encoder: TextEncoder, texts: Sequence[str], layer: int | str, pooling: str, pairs: Sequence[str] | None,
+          batch_size: int | None) -> Any:
+    """See `TextEncoder.embed`."""
+    if isinstance(texts, str):
+        raise InputError("texts must be a list of texts, got one text; put it into a list")
+    if pooling not in POOLINGS:
+        raise InputError(f"pooling must be {' | '.join(POOLINGS)}, got {pooling!r}")
+    if pairs is not None and len(pairs) != len(texts):
+        raise InputError(f"pairs must be as many as texts, got {len(pairs)} and {len(texts)}")
+    index = _layer(layer, encoder.config.model.transformer.num_layers)
+    encodings = encoder.encode(texts)
+    others = None if pairs is None else encoder.encode(pairs)
+    rows, owners, spans = _windows(encoder, encodings, others)
+    found = _vectors(encoder, rows, spans, index, pooling, batch_size)
+    size = encoder.config.model.transformer.hidden_size
+    if pooling in ("mean", "cls"):
+        return _of_texts(found, rows, owners, len(texts), size, first_only=pooling == "cls")
+    parts: list[list[np.ndarray]] = [[] for _ in texts]
+    for owner, vectors in zip(owners, found, strict=True):
+        parts[owner].append(vectors)
+    tokens = [np.concatenate(part) for part in parts]
+    if pooling == "token":
+        return tokens
+    if pairs is None or others is None:
+        return [_of_words(vectors, [text], [encoding], [len(encoding.ids)])
+                for vectors, text, encoding in zip(tokens, texts, encodings, strict=True)]
+    return [_of_words(tokens[i], [texts[i], pairs[i]], [encodings[i], others[i]], spans[i]) for i in range(len(texts))]
+
+
+def _layer(layer: int | str, num_layers: int) -> int | None:
+    """Index into the layers; None for their mean."""
+    count = num_layers + 1
+    if layer == "mean":
+        return None
+    if not isinstance(layer, int) or not -count <= layer < count:
+        raise InputError(f"layer must be 0..{count - 1}, -{count}..-1 or mean, got {layer!r}")
+    return layer % count
+
+
+def _windows(encoder: TextEncoder, encodings: Sequence[Encoding], others: Sequence[Encoding] | None
+             ) -> tuple[list[Row], list[int], list[tuple[int, int]]]:
+    """Rows, the text that each belongs to, and how many pieces of first and second text each shows."""
+    rows, owners, spans = [], [], []
+    for i, encoding in enumerate(encodings):
+        if others is not None:
+            a, b = cut_pair(len(encoding.ids), len(others[i].ids), encoder.length - encoder.specials(True))
+            rows.append(encoder.row(encoding.ids[:a], others[i].ids[:b]))
+            owners.append(i)
+            spans.append((a, b))
+            continue
+        step = encoder.length - encoder.specials(False)
+        for start in range(0, max(1, len(encoding.ids)), step):
+            piece = encoding.ids[start:start + step]
+            rows.append(encoder.row(piece))
+            owners.append(i)
+            spans.append((len(piece), 0))
+    return rows, owners, spans
+
+
+def cut_pair(a: int, b: int, room: int) -> tuple[int, int]:
+    """Lengths of two parts that fit into `room`: the longer one is cut first."""
+    if a + b <= room:
+        return a, b
+    half = room // 2
+    if a <= half:
+        return a, room - a
+    return (room - b, b) if b <= half else (room - half, half)
+
+
+def _vectors(encoder: TextEncoder, rows: Sequence[Row], spans: Sequence[tuple[int, int]], layer: int | None,
+             pooling: str, batch_size: int | None) -> list[np.ndarray]:
+    """Per row: the sum of its states (mean), its first state (cls), or the states of its pieces."""
+    found: list[Any] = [None] * len(rows)
+    last = encoder.config.model.transformer.num_layers
+    for group, shown in encoder.run(rows, batch_size=batch_size, hidden_states=layer != last):
+        states = _states(shown, layer)
+        if pooling == "mean":
+            lengths = torch.tensor([len(rows[i].ids) for i in group], device=states.device)
+            real = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
+            states = (states * real[..., None]).sum(1)
+        elif pooling == "cls":
+            states = states[:, 0]
+        array = states.cpu().numpy()
+        for line, i in enumerate(group):
+            if pooling in ("mean", "cls"):
+                found[i] = array[line]
+            else:
+                a, b = spans[i]
+                second = len(rows[i].ids) - 1 - b
+                found[i] = np.concatenate([array[line, 1:1 + a], array[line, second:second + b]])
+    return found
+
+
+def _states(shown: Tensor | Encoded, layer: int | None) -> Tensor:
+    if isinstance(shown, Tensor):
+        return shown.float()
+    return torch.stack(shown.layers).float().mean(0) if layer is None else shown.layers[layer].float()
+
+
+def _of_texts(vectors: Sequence[np.ndarray], rows: Sequence[Row], owners: Sequence[int], count: int, size: int, *,
+              first_only: bool) -> np.ndarray:
+    total, weight = np.zeros((count, size), np.float32), np.zeros((count, 1), np.float32)
+    for owner, vector, row in zip(owners, vectors, rows, strict=True):
+        if first_only and weight[owner]:
+            continue
+        total[owner] += vector
+        weight[owner] += 1 if first_only else len(row.ids)
+    return total / np.maximum(weight, 1)
+
+
+def _of_words(vectors: np.ndarray, texts: Sequence[str], encodings: Sequence[Encoding],
+              kept: Sequence[int]) -> np.ndarray:
+    """The mean over the pieces that touch each word; a word without a piece gets zeros."""
+    result, begin = [], 0
+    for text, encoding, count in zip(texts, encodings, kept, strict=True):
+        starts, ends = encoding.starts[:count], encoding.ends[:count]
+        for start, stop in word_spans(text):
+            touching = np.flatnonzero((starts < stop) & (ends > start))
+            if len(touching):
+                result.append(vectors[begin + touching].mean(0))
+            else:
+                result.append(np.zeros(vectors.shape[1], np.float32))
+        begin += count
+    return np.stack(result) if result else np.zeros((0, vectors.shape[1]), np.float32)

@@ -1,0 +1,215 @@
+"""Steps that training runs all the time, each as one function: what it computes in torch, and a kernel that does it.
+
+The torch lines are the definition.  The kernels (bfloat16 or float32 on a CPU; see `nn/kernels`) read and write each
+number once, work in float32, fold in the bias of the linear layer before them and keep only what the backward needs.
+Dropout comes as what `Dropout.draw` gives.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from polysemy.nn import kernels
+from polysemy.nn.dropout import Drop, drop
+from polysemy.runtime import cpu_flags
+
+# --- norm(x + dropout(y + bias))
+
+
+def add_norm(x: Float[Tensor, "*n d"], y: Float[Tensor, "*n d"], bias: Float[Tensor, "d"], norm: nn.LayerNorm,
+             dropped: Drop | None = None) -> Float[Tensor, "*n d"]:
+    """What closes a post-norm sublayer: norm(x + dropout(y + bias))."""
+    if kernels.for_training(x, y, bias, norm.weight):
+        return _AddNorm.apply(x, y, bias, norm.weight, norm.bias, norm.eps, dropped)  # pyright: ignore[reportReturnType]
+    return norm(x + drop(y + bias, dropped))
+
+
+class _AddNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, bias: Tensor, weight: Tensor, shift: Tensor, eps: float,
+                dropped: Drop | None) -> Tensor:
+        from polysemy.nn.kernels.norm import norm_forward
+
+        keys, least, scale = _parts(dropped)
+        rows = [part.reshape(-1, x.shape[-1]).contiguous() for part in (x, y)]
+        out, total, statistics = norm_forward(*rows, bias, torch.stack([weight, shift]), eps, keys, least, scale)
+        ctx.save_for_backward(total, statistics, weight, keys)
+        ctx.more = least, scale
+        return out.view(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        from polysemy.nn.kernels.norm import norm_backward
+
+        total, statistics, weight, keys = ctx.saved_tensors
+        dout = gradients[0].reshape(total.shape).contiguous()
+        dx, dy, sums = norm_backward(dout, total, weight, statistics, keys, *ctx.more, True)
+        dweight, dshift, dbias = sums.to(weight.dtype)
+        shape = gradients[0].shape
+        return dx.view(shape), dy.view(shape), dbias, dweight, dshift, None, None
+
+
+class LayerNorm(nn.LayerNorm):
+    """torch's layer norm; the fast path has the gradients of a row in one pass."""
+
+    def forward(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if kernels.for_training(x, self.weight):
+            return _Norm.apply(x, self.weight, self.bias, self.eps)  # pyright: ignore[reportReturnType]
+        return super().forward(x)
+
+
+class _Norm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, shift: Tensor, eps: float) -> Tensor:
+        from polysemy.nn.kernels.norm import norm_forward
+
+        out, total, statistics = norm_forward(x.reshape(-1, x.shape[-1]).contiguous(), None, weight,
+                                              torch.stack([weight, shift]), eps, None, 0, 1.0)
+        ctx.save_for_backward(total, statistics, weight)
+        return out.view(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        from polysemy.nn.kernels.norm import norm_backward
+
+        total, statistics, weight = ctx.saved_tensors
+        dout = gradients[0].reshape(total.shape).contiguous()
+        dx, _, sums = norm_backward(dout, total, weight, statistics, None, 0, 1.0, False)
+        dweight, dshift, _ = sums.to(weight.dtype)
+        return dx.view(gradients[0].shape), dweight, dshift, None
+
+
+# --- activation(x + bias)
+
+
+def activate(x: Float[Tensor, "*n d"], bias: Float[Tensor, "d"], kind: str) -> Float[Tensor, "*n d"]:
+    """gelu (erf), gelu_tanh (its approximation), quick_gelu (x * sigmoid(1.702 x)) or relu of x + bias."""
+    if kernels.for_training(x, bias):
+        return _Activate.apply(x, bias, kind)  # pyright: ignore[reportReturnType]
+    return activation(x + bias, kind)
+
+
+def activation(x: Tensor, kind: str) -> Tensor:
+    """The same without a bias, in torch."""
+    if kind == "relu":
+        return F.relu(x)
+    if kind == "quick_gelu":
+        return x * torch.sigmoid(1.702 * x)
+    return F.gelu(x, approximate="tanh" if kind == "gelu_tanh" else "none")
+
+
+class _Activate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor, kind: str) -> Tensor:
+        from polysemy.nn.kernels.activation import activation_forward
+
+        rows = x.reshape(-1, x.shape[-1]).contiguous()
+        ctx.save_for_backward(rows, bias)
+        ctx.kind = kind
+        return activation_forward(rows, bias, kind).view(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        from polysemy.nn.kernels.activation import activation_backward
+
+        rows, bias = ctx.saved_tensors
+        dout = gradients[0].reshape(rows.shape).contiguous()
+        dx, dbias = activation_backward(dout, rows, bias, ctx.kind)
+        return dx.view(gradients[0].shape), dbias.to(bias.dtype), None
+
+
+# --- rows of a table
+
+
+def look_up(table: Float[Tensor, "v d"], ids: Int[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+    """table[ids]; gradients of a row that is looked up several times are added up in float32."""
+    if kernels.for_training(table) and table.requires_grad:
+        return _LookUp.apply(table, ids)  # pyright: ignore[reportReturnType]
+    return F.embedding(ids, table)
+
+
+class _LookUp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, ids: Tensor) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.rows = len(table)
+        return F.embedding(ids, table)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        from polysemy.nn.kernels.table import table_gradient
+
+        ids, = ctx.saved_tensors
+        dout = gradients[0]
+        return table_gradient(dout.reshape(-1, dout.shape[-1]).contiguous(), ids.reshape(-1).contiguous(), ctx.rows), None
+
+
+# --- attention inside pieces
+
+
+def attend(q: Float[Tensor, "n _"], kv: Float[Tensor, "m _"] | None, bias: Float[Tensor, "3d"],
+           pieces: Int[Tensor, "p 5"], num_heads: int, scale: float, dropped: Drop | None = None) -> Float[Tensor, "n d"]:
+    """Context of each query over the keys of its piece; bias is added to q, k and v first.
+
+    q (n, d) and kv (m, 2d) side by side, or all three in q (n, 3d).  A row of `pieces` is (first query, queries, first
+    key, keys, column of the first key in its row of the batch), in order of queries and keys.  Dropout of a weight is
+    keyed by its query's key, its head and its key's column, as `Dropout` does for weights (b, h, t, s).
+    """
+    if usable_attention(q, bias, num_heads) and kernels.for_training(q, bias):
+        return _Attend.apply(q, kv, bias, pieces, num_heads, scale, dropped)  # pyright: ignore[reportReturnType]
+    q, k, v = (x + part for x, part in zip(_three(q, kv), bias.chunk(3), strict=True))
+    found = []
+    for first, count, first_key, keys, column in pieces.tolist():
+        here, there = slice(first, first + count), slice(first_key, first_key + keys)
+        heads = [x.unflatten(-1, (num_heads, -1)).transpose(0, 1) for x in (q[here], k[there], v[there])]
+        weights = (heads[0] @ heads[1].transpose(1, 2) * scale).softmax(-1)
+        if dropped is not None:  # the mask counts columns from the beginning of the batch's row
+            keys_of_heads = dropped.keys[here] ^ torch.arange(num_heads, dtype=torch.int32)[:, None] << 16
+            weights = drop(F.pad(weights, (column, 0)), Drop(keys_of_heads, dropped.rate))[..., column:]
+        found.append((weights @ heads[2]).transpose(0, 1).flatten(1))
+    return torch.cat(found)
+
+
+def usable_attention(x: Tensor, bias: Tensor, num_heads: int) -> bool:
+    """Whether the attention kernel can do it: bfloat16, a processor that multiplies it, heads of 32, 64, ... numbers."""
+    return (kernels.usable(x, bias) and x.dtype == torch.bfloat16 and "avx512_bf16" in cpu_flags()
+            and len(bias) % (3 * 32 * num_heads) == 0)
+
+
+def _three(q: Tensor, kv: Tensor | None) -> list[Tensor]:
+    """Queries, keys and values as views."""
+    return [*q.chunk(3, 1)] if kv is None else [q, *kv.chunk(2, 1)]
+
+
+class _Attend(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, kv: Tensor | None, bias: Tensor, pieces: Tensor, num_heads: int, scale: float,
+                dropped: Drop | None) -> Tensor:
+        from polysemy.nn.kernels.attention import attention_forward
+
+        keys, least, factor = _parts(dropped)
+        out, sums = attention_forward(*_three(q, kv), bias, pieces, num_heads, scale, keys, least, factor)
+        ctx.save_for_backward(q, kv, bias, pieces, sums, keys)
+        ctx.more = num_heads, scale, least, factor
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        from polysemy.nn.kernels.attention import attention_backward
+
+        q, kv, bias, pieces, sums, keys = ctx.saved_tensors
+        num_heads, scale, least, factor = ctx.more
+        dq, dkv = torch.empty_like(q), None if kv is None else torch.empty_like(kv)
+        dbias = attention_backward(gradients[0].contiguous(), sums, *_three(q, kv), bias, pieces, num_heads, scale, keys,
+                                   least, factor, *_three(dq, dkv))
+        return dq, dkv, dbias.flatten().to(bias.dtype), None, None, None, None
+
+
+def _parts(dropped: Drop | None) -> tuple[Tensor | None, int, float]:
+    """(keys, threshold, factor) as kernels take them."""
+    return (None, 0, 1.0) if dropped is None else (dropped.keys.reshape(-1).contiguous(), dropped.threshold,
+                                                   dropped.factor)
