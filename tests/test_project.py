@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_every_row_of_the_glossary_has_its_file_command_and_test() -> None:
     assert len(built) >= 18
     for term, _, _, file, command, test in built:
         assert (ROOT / file.strip("`")).exists(), term
-        words = command.strip("`").split()
+        words = shlex.split(command.strip("`"))
         assert words[0] in ("polysemy", "python"), term
         if words[0] == "polysemy":
             assert words[1] in commands, term

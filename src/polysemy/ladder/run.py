@@ -194,17 +194,20 @@ class _Ladder:
         key = [work.items.hash, best.name if best else None]
         if path.is_file() and (kept := read_json(path)).get("key") == key:
             return kept["controls"]
-        from polysemy.ladder.builders import draw_weights
-        from polysemy.models.text_encoder import TextEncoder
-
-        trained = {} if best is None else {
-            best.label: TextEncoder.load(self.folder / "rungs" / best.slug).to(work.device)}
-        control = next(rung for rung in self.rungs if rung.kind == "control")
-        untrained = {"random weights": draw_weights(work, control, self.folder).model}
-        controls = controls_of(work, trained, untrained)
+        controls = controls_of(work, *models_for_controls(work, best, self.folder / "rungs"))
         path.parent.mkdir(exist_ok=True)
         write_json(path, {"key": key, "controls": controls})
         return controls
 
     def _result(self, rung: Rung) -> Path:
         return self.folder / "results" / f"{rung.slug}.json"
+
+
+def models_for_controls(work: Work, best: Rung | None, runs: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The best trained model, to be asked with shuffled contexts, and one with random weights; both by name."""
+    from polysemy.ladder.builders import draw_weights
+    from polysemy.ladder.rungs import RUNGS
+    from polysemy.models.text_encoder import TextEncoder
+
+    trained = {} if best is None else {best.label: TextEncoder.load(runs / best.slug).to(work.device)}
+    return trained, {"random weights": draw_weights(work, RUNGS["random weights"], runs).model}

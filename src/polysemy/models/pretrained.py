@@ -19,6 +19,7 @@ from polysemy.nn.initialization import initialize
 from polysemy.text.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
+PLACES = ("hidden_at", "pair_at", "span_left", "span_right")
 BODY_TENSORS = ("ids", "positions", "segments", "documents", "visible")
 
 
@@ -52,8 +53,14 @@ class PretrainingModel(nn.Module):
 
         A head whose places are empty gives 0, still joined to the graph, so that every process has the same gradients.
         """
-        states = self.body(*(tensors.get(name) for name in BODY_TENSORS[:4]),
-                           visible=None if "documents" in tensors else tensors.get("visible"))
+        states = None
+        if {"documents", "hidden_at"} <= tensors.keys() and torch.is_grad_enabled():
+            places, needed = needed_places(tensors)
+            states = self.body.at(places, *(tensors.get(name) for name in BODY_TENSORS[:4]))
+            tensors = tensors if states is None else {**tensors, **needed}
+        if states is None:
+            states = self.body(*(tensors.get(name) for name in BODY_TENSORS[:4]),
+                               visible=None if "documents" in tensors else tensors.get("visible"))
         return {name: self.loss(name, states, tensors) for name in self.heads}
 
     def loss(self, name: str, states: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -113,6 +120,13 @@ def open_run(folder: Path) -> tuple[PretrainingModel, Tokenizer, PretrainingConf
         raise InputError(f"tokenizer must have at most vocab_size {config.model.embedding.vocab_size} pieces, got "
                          f"{tokenizer.vocab_size} in {folder}; it is not the one the model was trained with")
     return PretrainingModel.load(config.model, config.heads, opened.file(WEIGHTS)), tokenizer, config
+
+
+def needed_places(tensors: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The flat places that heads read, each once and ascending, and for each head where its own are among them."""
+    names = [name for name in PLACES if name in tensors]
+    places, inverse = torch.unique(torch.cat([tensors[name] for name in names]), return_inverse=True)
+    return places, dict(zip(names, inverse.split([len(tensors[name]) for name in names]), strict=True))
 
 
 def count_parameters(module: nn.Module) -> int:

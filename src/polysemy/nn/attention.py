@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.nn.dropout import Dropout
+from polysemy.nn.fused import attend
 from polysemy.nn.position import Rotation
 
 
@@ -79,6 +81,43 @@ def _uniform(keys: Tensor, only: bool = False) -> bool:
 EVERYTHING = Visibility()
 
 
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """Visibility inside the pieces of a flat list of tokens: what training runs on, for padding is not even there.
+
+    A piece is a document, or what a row of the batch holds of it; every query sees the keys of its piece.
+    """
+
+    table: Int[Tensor, "p 5"]
+    """first query, queries, first key, keys, column of the first key in its row of the batch; one row a piece"""
+    at: Int[Tensor, "k"] | None = None
+    """which tokens ask, ascending; None when all do"""
+
+    @classmethod
+    def build(cls, documents: Int[Tensor, "b t"]) -> tuple[Pieces, Int[Tensor, "n"]] | None:
+        """The pieces of packed rows, and the flat places of their tokens; None when a document is not in one piece.
+
+        `documents` are numbers within the row, -1 at padding.
+        """
+        t = documents.shape[1]
+        numbers = documents.numpy().ravel()
+        tokens = np.flatnonzero(numbers >= 0)
+        keys = numbers[tokens] + (tokens // t) * np.int64(1 << 32)
+        starts = np.flatnonzero(np.diff(keys, prepend=-1))
+        if len(np.unique(keys[starts])) < len(starts):
+            return None
+        counts = np.diff(starts, append=len(tokens))
+        table = np.stack([starts, counts, starts, counts, tokens[starts] % t], 1)
+        return cls(torch.from_numpy(np.ascontiguousarray(table))), torch.from_numpy(tokens)
+
+    def of(self, at: Int[Tensor, "k"]) -> Pieces:
+        """The same pieces when only the tokens `at` ask."""
+        first = torch.searchsorted(at, self.table[:, 2].contiguous())
+        table = self.table.clone()
+        table[:, 0], table[:, 1] = first, torch.diff(first, append=torch.tensor([len(at)]))
+        return Pieces(table, at)
+
+
 class Attention(nn.Module):
     """Scaled dot-product attention in `num_heads` heads (Vaswani et al. 2017, section 3.2).
 
@@ -98,10 +137,21 @@ class Attention(nn.Module):
         self.output = nn.Linear(hidden_size, hidden_size)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Float[Tensor, "b t d"], visibility: Visibility = EVERYTHING,
+    def forward(self, x: Float[Tensor, "*n d"], visibility: Visibility | Pieces = EVERYTHING,
                 source: Float[Tensor, "b s d"] | None = None, rotation: Rotation | None = None,
-                weights: list[Tensor] | None = None) -> Float[Tensor, "b t d"]:
-        """States after looking; the weights (b, h, t, s) of this layer are appended to the list `weights` if given."""
+                weights: list[Tensor] | None = None) -> Float[Tensor, "*k d"]:
+        """States (b, t, d) after looking, or (n, d) when the visibility is that of `Pieces`, of the tokens that ask.
+
+        The weights (b, h, t, s) of this layer are appended to the list `weights` if given; pieces give none.
+        """
+        return self.output(self.inside(x, visibility, source, rotation, weights))
+
+    def inside(self, x: Float[Tensor, "*n d"], visibility: Visibility | Pieces = EVERYTHING,
+               source: Float[Tensor, "b s d"] | None = None, rotation: Rotation | None = None,
+               weights: list[Tensor] | None = None) -> Float[Tensor, "*k d"]:
+        """What the last projection takes: the contexts of all heads side by side."""
+        if isinstance(visibility, Pieces):
+            return self._in_pieces(x, visibility)
         q, k, v = self._project(x, source)
         if rotation is not None:
             q, k = rotation.turn(q), rotation.turn(k)
@@ -113,7 +163,12 @@ class Attention(nn.Module):
             if weights is not None:
                 weights.append(seen)
             y = self.dropout(seen).to(v.dtype) @ v
-        return self.output(y.transpose(1, 2).flatten(2))
+        return y.transpose(1, 2).flatten(2)
+
+    def _in_pieces(self, x: Tensor, pieces: Pieces) -> Tensor:
+        d, weight, at = x.shape[1], self.qkv.weight, pieces.at
+        q, kv = (F.linear(x, weight), None) if at is None else (F.linear(x[at], weight[:d]), F.linear(x, weight[d:]))
+        return attend(q, kv, self.qkv.bias, pieces.table, self.num_heads, self.factor, self.dropout.draw(q))
 
     def _project(self, x: Tensor, source: Tensor | None) -> tuple[Tensor, ...]:
         if source is None:

@@ -86,6 +86,20 @@ def current_step() -> Step:
     return step
 
 
+def flatten(columns: int, tokens: Int[Tensor, "n"]) -> None:
+    """From here on this forward runs on a flat list of `tokens`, flat places in rows of `columns` columns."""
+    step = _step.get()
+    if step is not None:
+        step.tokens = step.token_keys(columns).flatten()[tokens]
+
+
+def only(at: Int[Tensor, "k"]) -> None:
+    """From here on this forward runs on the tokens `at` of its flat list alone."""
+    step = _step.get()
+    if step is not None and step.tokens is not None:
+        step.tokens = step.tokens[at]
+
+
 class Drop(NamedTuple):
     """One dropout of one forward: the key of each vector, and the rate."""
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.nn.dropout import Dropout
+from polysemy.nn.fused import LayerNorm, look_up
 from polysemy.nn.limits import check_rate, check_size
 from polysemy.nn.position import Learned, LearnedPosition, Sinusoidal, SinusoidalPosition
 
@@ -58,25 +59,28 @@ class Embedding(nn.Module):
             case None:
                 self.position = None
         self.segment = nn.Embedding(config.num_segments, size) if config.num_segments else None
-        self.norm = nn.LayerNorm(size, config.norm_eps) if config.norm else nn.Identity()
+        self.norm = LayerNorm(size, config.norm_eps) if config.norm else nn.Identity()
         self.dropout = Dropout(config.dropout)
         self.widen = nn.Linear(size, hidden_size) if config.factor_size else nn.Identity()
 
-    def forward(self, ids: Int[Tensor, "b t"], positions: Int[Tensor, "#b t"] | None = None,
-                segments: Int[Tensor, "#b t"] | None = None) -> Float[Tensor, "b t d"]:
-        """Positions are 0, 1, ... and segments all 0 unless given."""
-        x = self.token(ids)
+    def forward(self, ids: Int[Tensor, "*#n"], positions: Int[Tensor, "*#n"] | None = None,
+                segments: Int[Tensor, "*#n"] | None = None) -> Float[Tensor, "*n d"]:
+        """Of rows (b, t), or of a flat list of tokens (n,) with its positions; those are 0, 1, ... in rows without.
+
+        Segments are all 0 unless given.
+        """
+        x = look_up(self.token.weight, ids)
         if self.config.scale_tokens:
             x = x * x.shape[-1] ** 0.5
         if self.position is not None:
             x = x + self.position(self._positions(ids, positions)).to(x.dtype)
         if self.segment is not None:
-            x = x + (self.segment.weight[0] if segments is None else self.segment(segments))
+            x = x + (self.segment.weight[0] if segments is None else look_up(self.segment.weight, segments))
         return self.widen(self.dropout(self.norm(x)))
 
     def _positions(self, ids: Tensor, positions: Tensor | None) -> Tensor:
         limit = self.config.position.max_positions if isinstance(self.config.position, Learned) else None
-        if limit is not None and ids.shape[1] > limit and (positions is None or int(positions.max()) >= limit):
-            raise InputError(f"a document must be at most max_positions {limit} tokens long, got {ids.shape[1]}; "
+        if limit is not None and ids.shape[-1] > limit and (positions is None or int(positions.max()) >= limit):
+            raise InputError(f"a document must be at most max_positions {limit} tokens long, got {ids.shape[-1]}; "
                              "cut it, or train with a larger model.embedding.position.max_positions")
-        return torch.arange(ids.shape[1], device=ids.device)[None] if positions is None else positions
+        return torch.arange(ids.shape[-1], device=ids.device)[None] if positions is None else positions

@@ -17,15 +17,28 @@ from polysemy.nn import kernels
 from polysemy.nn.dropout import Drop, drop
 from polysemy.runtime import cpu_flags
 
-# --- norm(x + dropout(y + bias))
+def apart(linear: nn.Linear, x: Float[Tensor, "*n i"]) -> tuple[Float[Tensor, "*n o"], Float[Tensor, "o"] | None]:
+    """linear(x) as (output, bias to be added by the next step); the bias is None where it is in the output already."""
+    if linear.bias is not None and kernels.for_training(x, linear.weight):
+        return F.linear(x, linear.weight), linear.bias
+    return linear(x), None
 
 
-def add_norm(x: Float[Tensor, "*n d"], y: Float[Tensor, "*n d"], bias: Float[Tensor, "d"], norm: nn.LayerNorm,
+# --- x + dropout(y + bias), and its norm
+
+
+def add(x: Float[Tensor, "*n d"], y: Float[Tensor, "*n d"], bias: Float[Tensor, "d"] | None,
+        dropped: Drop | None = None) -> Float[Tensor, "*n d"]:
+    """What closes a pre-norm sublayer: x + dropout(y + bias)."""
+    return x + drop(y if bias is None else y + bias, dropped)
+
+
+def add_norm(x: Float[Tensor, "*n d"], y: Float[Tensor, "*n d"], bias: Float[Tensor, "d"] | None, norm: nn.LayerNorm,
              dropped: Drop | None = None) -> Float[Tensor, "*n d"]:
     """What closes a post-norm sublayer: norm(x + dropout(y + bias))."""
-    if kernels.for_training(x, y, bias, norm.weight):
+    if bias is not None and kernels.for_training(x, y, bias, norm.weight):
         return _AddNorm.apply(x, y, bias, norm.weight, norm.bias, norm.eps, dropped)  # pyright: ignore[reportReturnType]
-    return norm(x + drop(y + bias, dropped))
+    return norm(add(x, y, bias, dropped))
 
 
 class _AddNorm(torch.autograd.Function):
@@ -86,15 +99,11 @@ class _Norm(torch.autograd.Function):
 # --- activation(x + bias)
 
 
-def activate(x: Float[Tensor, "*n d"], bias: Float[Tensor, "d"], kind: str) -> Float[Tensor, "*n d"]:
+def activate(x: Float[Tensor, "*n d"], bias: Float[Tensor, "d"] | None, kind: str) -> Float[Tensor, "*n d"]:
     """gelu (erf), gelu_tanh (its approximation), quick_gelu (x * sigmoid(1.702 x)) or relu of x + bias."""
-    if kernels.for_training(x, bias):
+    if bias is not None and kernels.for_training(x, bias):
         return _Activate.apply(x, bias, kind)  # pyright: ignore[reportReturnType]
-    return activation(x + bias, kind)
-
-
-def activation(x: Tensor, kind: str) -> Tensor:
-    """The same without a bias, in torch."""
+    x = x if bias is None else x + bias
     if kind == "relu":
         return F.relu(x)
     if kind == "quick_gelu":
@@ -159,7 +168,7 @@ def attend(q: Float[Tensor, "n _"], kv: Float[Tensor, "m _"] | None, bias: Float
     key, keys, column of the first key in its row of the batch), in order of queries and keys.  Dropout of a weight is
     keyed by its query's key, its head and its key's column, as `Dropout` does for weights (b, h, t, s).
     """
-    if usable_attention(q, bias, num_heads) and kernels.for_training(q, bias):
+    if kernels.for_training(q, bias) and attention_fits(q, len(bias) // (3 * num_heads)):
         return _Attend.apply(q, kv, bias, pieces, num_heads, scale, dropped)  # pyright: ignore[reportReturnType]
     q, k, v = (x + part for x, part in zip(_three(q, kv), bias.chunk(3), strict=True))
     found = []
@@ -174,10 +183,9 @@ def attend(q: Float[Tensor, "n _"], kv: Float[Tensor, "m _"] | None, bias: Float
     return torch.cat(found)
 
 
-def usable_attention(x: Tensor, bias: Tensor, num_heads: int) -> bool:
+def attention_fits(x: Tensor, head_size: int) -> bool:
     """Whether the attention kernel can do it: bfloat16, a processor that multiplies it, heads of 32, 64, ... numbers."""
-    return (kernels.usable(x, bias) and x.dtype == torch.bfloat16 and "avx512_bf16" in cpu_flags()
-            and len(bias) % (3 * 32 * num_heads) == 0)
+    return kernels.usable(x) and x.dtype == torch.bfloat16 and "avx512_bf16" in cpu_flags() and head_size % 32 == 0
 
 
 def _three(q: Tensor, kv: Tensor | None) -> list[Tensor]:

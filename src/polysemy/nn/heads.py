@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from polysemy.nn.fused import LayerNorm, activate, apart
 from polysemy.nn.transformer import Activation, ActivationName
 
 MAX_SPAN = 20
@@ -31,9 +32,9 @@ class HeadSizes:
     norm_eps: float
 
 
-def pick(states: Float[Tensor, "b t d"], at: Int[Tensor, "n"]) -> Float[Tensor, "n d"]:
-    """The states at flat indices."""
-    return states.flatten(0, 1).index_select(0, at)
+def pick(states: Float[Tensor, "*n d"], at: Int[Tensor, "k"]) -> Float[Tensor, "k d"]:
+    """The states at flat indices; of rows (b, t, d), or of a list (n, d) that holds only what is asked for."""
+    return states.flatten(0, -2).index_select(0, at)
 
 
 class MaskedLMHead(nn.Module):
@@ -43,15 +44,15 @@ class MaskedLMHead(nn.Module):
         super().__init__()
         self.dense = nn.Linear(sizes.hidden_size, sizes.table_size)
         self.activation = Activation(sizes.activation)
-        self.norm = nn.LayerNorm(sizes.table_size, sizes.norm_eps)
+        self.norm = LayerNorm(sizes.table_size, sizes.norm_eps)
         self.bias = nn.Parameter(torch.zeros(sizes.vocab_size))
 
-    def features(self, states: Float[Tensor, "b t d"], at: Int[Tensor, "n"]) -> Float[Tensor, "n e"]:
+    def features(self, states: Float[Tensor, "*n d"], at: Int[Tensor, "k"]) -> Float[Tensor, "k e"]:
         """What the table is multiplied by."""
-        return self.norm(self.activation(self.dense(pick(states, at))))
+        return self.norm(activate(*apart(self.dense, pick(states, at)), self.activation.name))
 
-    def forward(self, states: Float[Tensor, "b t d"], at: Int[Tensor, "n"],
-                table: Float[Tensor, "v e"]) -> Float[Tensor, "n v"]:
+    def forward(self, states: Float[Tensor, "*n d"], at: Int[Tensor, "k"],
+                table: Float[Tensor, "v e"]) -> Float[Tensor, "k v"]:
         """Logits at the places `at`."""
         return F.linear(self.features(states, at), table, self.bias)
 
@@ -67,11 +68,11 @@ class PairHead(nn.Module):
         self.pooler = nn.Linear(sizes.hidden_size, sizes.hidden_size)
         self.classifier = nn.Linear(sizes.hidden_size, 2)
 
-    def pooled(self, states: Float[Tensor, "b t d"], at: Int[Tensor, "p"]) -> Float[Tensor, "p d"]:
+    def pooled(self, states: Float[Tensor, "*n d"], at: Int[Tensor, "p"]) -> Float[Tensor, "p d"]:
         """The pooled state that classifiers read."""
         return torch.tanh(self.pooler(pick(states, at)))
 
-    def forward(self, states: Float[Tensor, "b t d"], at: Int[Tensor, "p"]) -> Float[Tensor, "p 2"]:
+    def forward(self, states: Float[Tensor, "*n d"], at: Int[Tensor, "p"]) -> Float[Tensor, "p 2"]:
         """Logits of the pairs whose [CLS] stand at `at`."""
         return self.classifier(self.pooled(states, at))
 
@@ -86,20 +87,20 @@ class SpanBoundaryHead(nn.Module):
         super().__init__()
         self.position = nn.Embedding(MAX_SPAN, SPAN_POSITION_SIZE)
         self.dense = nn.Linear(2 * sizes.hidden_size + SPAN_POSITION_SIZE, sizes.hidden_size)
-        self.dense_norm = nn.LayerNorm(sizes.hidden_size, sizes.norm_eps)
+        self.dense_norm = LayerNorm(sizes.hidden_size, sizes.norm_eps)
         self.output = nn.Linear(sizes.hidden_size, sizes.table_size)
-        self.output_norm = nn.LayerNorm(sizes.table_size, sizes.norm_eps)
+        self.output_norm = LayerNorm(sizes.table_size, sizes.norm_eps)
         self.activation = Activation(sizes.activation)
         self.bias = nn.Parameter(torch.zeros(sizes.vocab_size))
 
-    def features(self, states: Float[Tensor, "b t d"], left: Int[Tensor, "s"], right: Int[Tensor, "s"],
+    def features(self, states: Float[Tensor, "*n d"], left: Int[Tensor, "s"], right: Int[Tensor, "s"],
                  offset: Int[Tensor, "s"]) -> Float[Tensor, "s e"]:
         """What the table is multiplied by; `offset` counts from 1 at the first token of the span, at most MAX_SPAN."""
         borders = (pick(states, left), pick(states, right), self.position(offset - 1))
         x = self.dense_norm(self.activation(self.dense(torch.cat(borders, -1))))
         return self.output_norm(self.activation(self.output(x)))
 
-    def forward(self, states: Float[Tensor, "b t d"], left: Int[Tensor, "s"], right: Int[Tensor, "s"],
+    def forward(self, states: Float[Tensor, "*n d"], left: Int[Tensor, "s"], right: Int[Tensor, "s"],
                 offset: Int[Tensor, "s"], table: Float[Tensor, "v e"]) -> Float[Tensor, "s v"]:
         """Logits of each span token."""
         return F.linear(self.features(states, left, right, offset), table, self.bias)

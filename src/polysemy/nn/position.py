@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from polysemy.config import Config
 from polysemy.errors import InputError
+from polysemy.nn.fused import look_up
 from polysemy.nn.limits import check_size
 
 
@@ -70,8 +71,8 @@ class LearnedPosition(nn.Module):
         self.offset = config.offset
         self.table = nn.Embedding(config.max_positions + config.offset, size)
 
-    def forward(self, positions: Int[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
-        return self.table(positions + self.offset if self.offset else positions)
+    def forward(self, positions: Int[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        return look_up(self.table.weight, positions + self.offset if self.offset else positions)
 
 
 class SinusoidalPosition(nn.Module):
@@ -81,7 +82,7 @@ class SinusoidalPosition(nn.Module):
         super().__init__()
         self.config, self.size = config, size
 
-    def forward(self, positions: Int[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
+    def forward(self, positions: Int[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
         return sinusoid(positions + self.config.offset, self.size, self.config.layout)
 
 

@@ -3,17 +3,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from polysemy.config import Config
 from polysemy.errors import InputError
-from polysemy.nn.attention import EVERYTHING, Attention, AttentionKind, Full, Scale, Visibility
-from polysemy.nn.dropout import Dropout
+from polysemy.nn import kernels
+from polysemy.nn.attention import EVERYTHING, Attention, AttentionKind, Full, Pieces, Scale, Visibility
+from polysemy.nn.dropout import Dropout, only
+from polysemy.nn.fused import LayerNorm, activate, add, add_norm, apart, attention_fits
 from polysemy.nn.limits import check_rate, check_size
 from polysemy.nn.position import Rotary, rotation
 
@@ -29,11 +30,7 @@ class Activation(nn.Module):
         self.name = name
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        if self.name == "relu":
-            return F.relu(x)
-        if self.name == "quick_gelu":
-            return x * torch.sigmoid(1.702 * x)
-        return F.gelu(x, approximate="tanh" if self.name == "gelu_tanh" else "none")
+        return activate(x, None, self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +101,16 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(intermediate_size, hidden_size)
 
     def forward(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        return self.down(self.activation(self.up(x)))
+        return self.output(self.inside(x))
+
+    def inside(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n f"]:
+        """What the last projection takes."""
+        return activate(*apart(self.up, x), self.activation.name)
+
+    @property
+    def output(self) -> nn.Linear:
+        """The last projection."""
+        return self.down
 
 
 class Sublayer(nn.Module):
@@ -113,15 +119,18 @@ class Sublayer(nn.Module):
     def __init__(self, inner: nn.Module, config: TransformerConfig) -> None:
         super().__init__()
         self.inner = inner
-        self.norm = nn.LayerNorm(config.hidden_size, config.norm_eps)
+        self.norm = LayerNorm(config.hidden_size, config.norm_eps)
         self.dropout = Dropout(config.dropout)
         self.norm_first = config.norm == "pre"
 
-    def forward(self, x: Float[Tensor, "*n d"], *rest: object) -> Float[Tensor, "*n d"]:
-        """`rest` goes to the inner part."""
-        if self.norm_first:
-            return x + self.dropout(self.inner(self.norm(x), *rest))
-        return self.norm(x + self.dropout(self.inner(x, *rest)))
+    def forward(self, x: Float[Tensor, "*n d"], *rest: object) -> Float[Tensor, "*k d"]:
+        """`rest` goes to the inner part; when that answers for some tokens only (`Pieces.at`), so does this."""
+        inner: Any = self.inner
+        y, bias = apart(inner.output, inner.inside(self.norm(x) if self.norm_first else x, *rest))
+        if rest and isinstance(rest[0], Pieces) and rest[0].at is not None:
+            x = x[rest[0].at]
+        dropped = self.dropout.draw(y)
+        return add(x, y, bias, dropped) if self.norm_first else add_norm(x, y, bias, self.norm, dropped)
 
 
 class Block(NamedTuple):
@@ -154,7 +163,7 @@ class Transformer(nn.Module):
         self.feed_forward = nn.ModuleList(
             Sublayer(FeedForward(c.hidden_size, c.intermediate_size, c.activation), c)
             for _ in range(c.copies("feed_forward")))
-        self.final_norm = nn.LayerNorm(c.hidden_size, c.norm_eps) if c.norm == "pre" else nn.Identity()
+        self.final_norm = LayerNorm(c.hidden_size, c.norm_eps) if c.norm == "pre" else nn.Identity()
 
     def _attention(self, kind: AttentionKind) -> Sublayer:
         c = self.config
@@ -195,3 +204,23 @@ class Transformer(nn.Module):
         if layers is not None:
             layers.append(x)
         return x
+
+    def in_pieces(self, x: Float[Tensor, "n d"], pieces: Pieces,
+                  at: Int[Tensor, "k"] | None = None) -> Float[Tensor, "k d"]:
+        """Last states of a flat list of tokens, of those `at` (ascending) alone; the same numbers as `forward` gives.
+
+        The last layer asks for nothing else than those `at`: their queries, and what follows.
+        """
+        for number, block in enumerate(self.blocks(), 1):
+            if at is not None and number == self.config.num_layers:
+                pieces = pieces.of(at)
+                only(at)
+            x = block.feed_forward(block.attention(x, pieces))
+        return self.final_norm(x)
+
+
+def fits_pieces(config: TransformerConfig, weight: Tensor) -> bool:
+    """Whether training can run on a flat list of tokens: a two-sided, full attention that the kernel can do."""
+    plain = isinstance(config.attention, Full) and not config.causal and config.distance is None
+    return (plain and not config.cross_attention and kernels.for_training(weight)
+            and attention_fits(weight, config.head_size))

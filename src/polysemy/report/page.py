@@ -41,7 +41,7 @@ def write_report(study: Mapping[str, Any], path: str | Path, *, draw: bool = Tru
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"report must be a file name that ends in .html, got {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    study = {**study, "rungs": [dict(rung) for rung in study["rungs"]]}
+    study = wording.harmless(study)
     _number(study["rungs"])
     pictures = []
     if draw:
@@ -56,7 +56,7 @@ def write_report(study: Mapping[str, Any], path: str | Path, *, draw: bool = Tru
 
 
 def render_page(study: Mapping[str, Any], pictures: Sequence[Mapping[str, str]] = ()) -> str:
-    """The HTML text; `pictures` hold SVG that `style.to_svg` made."""
+    """The HTML text; `pictures` hold SVG that `style.to_svg` made. The rungs get their numbers and colors."""
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 

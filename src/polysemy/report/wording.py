@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 NOTHING = "–"
+TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -81,6 +84,15 @@ def cell(value: object) -> str:
     return "'" + text if text[:1] in ("=", "+", "-", "@") and not is_number else text
 
 
+def harmless(value: Any) -> Any:
+    """A copy of nested plain values whose texts hold no control characters but line ends."""
+    if isinstance(value, str):
+        return "".join(" " if _breaks(character) and character != "\n" else character for character in value)
+    if isinstance(value, Mapping):
+        return {harmless(name): harmless(item) for name, item in value.items()}
+    return [harmless(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def _breaks(character: str) -> bool:
-    """Controls, line separators, and the format characters that turn or hide text."""
-    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    """Controls, line separators, halves of characters, and the marks that turn the direction of what follows."""
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in TURNING

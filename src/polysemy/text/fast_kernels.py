@@ -299,7 +299,8 @@ def _remember(text, at, size, before, mixed, slot, count, cache, scratch):
     for place in range(size):
         cache.text[state[1] + place] = text[at + place]
     for piece in range(count):
-        cache.pieces[state[2] + piece] = scratch.pieces[piece]
+        for column in range(3):
+            cache.pieces[state[2] + piece, column] = scratch.pieces[piece, column]
     state[0] += 1
     state[1] += size
     state[2] += count
@@ -310,7 +311,7 @@ def _remember(text, at, size, before, mixed, slot, count, cache, scratch):
 def _cut(text, at, end, before, characters, vocabulary, scratch):
     """Cut a word into scratch.pieces; returns their number, or -1 when the library must do it."""
     form, origin = scratch.form, scratch.origin
-    size = 0
+    size = np.int64(0)
     if before == SPACED:
         form[0], origin[0] = vocabulary.space, -1
         size = 1
@@ -351,27 +352,25 @@ def _put(number, piece, start, end, scratch):
 @numba.njit(cache=True, nogil=True)
 def _wordpiece(size, vocabulary, scratch):
     """Greedy longest match from the left; a word that cannot be finished is one unknown piece."""
-    if size == 0:
-        return 0
-    if size > vocabulary.longest:
-        _put(0, vocabulary.unknown, 0, size, scratch)
-        return 1
-    start, count = 0, 0
-    while start < size:
+    start, count = np.int64(0), np.int64(0)
+    bad = size > vocabulary.longest
+    while start < size and not bad:
         node = np.int32(0) if start == 0 else np.int32(vocabulary.inner)
-        best, best_end = np.int32(-1), start
+        best, best_end = np.int64(-1), start
         for end in range(start, size):
             node = child(vocabulary.keys, vocabulary.children, node, scratch.form[end])
             if node < 0:
                 break
             if vocabulary.ids[node] >= 0:
-                best, best_end = vocabulary.ids[node], end + 1
-        if best < 0:
-            _put(0, vocabulary.unknown, 0, size, scratch)
-            return 1
-        _put(count, best, start, best_end, scratch)
-        count += 1
-        start = best_end
+                best, best_end = np.int64(vocabulary.ids[node]), np.int64(end + 1)
+        bad = best < 0
+        if not bad:
+            _put(count, best, start, best_end, scratch)
+            count += 1
+            start = best_end
+    if bad:
+        _put(np.int64(0), np.int64(vocabulary.unknown), np.int64(0), np.int64(size), scratch)
+        return np.int64(1)
     return count
 
 
@@ -442,7 +441,7 @@ def _merge(size, vocabulary, scratch):
             orders[at] = _order(symbols[at], symbols[after], at, pairs)
         if at > 0:
             orders[preceding[at]] = _order(symbols[preceding[at]], symbols[at], preceding[at], pairs)
-    at, number = 0, 0
+    at, number = np.int64(0), np.int64(0)
     while at < count:
         _put(number, symbols[at], scratch.starts[at], ends[at], scratch)
         at = following[at]
@@ -499,8 +498,7 @@ def _unigram(size, vocabulary, scratch):
 
 @numba.njit(cache=True, nogil=True)
 def _read_back(size, vocabulary, scratch):
-    count = 0
-    end = size
+    count, end = np.int64(0), np.int64(size)
     while end > 0:  # from the right, then turned round
         start = scratch.ends[end]
         piece = scratch.symbols[end]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from polysemy.text import tokenizer_parts as parts
+from polysemy.text.learn_bpe import byte_characters
 from polysemy.text.trie import Trie, flatten
 
 if TYPE_CHECKING:
@@ -168,13 +169,6 @@ def vocabulary_arrays(tokenizer: Tokenizer, definition: dict[str, Any], rule: in
         unknown_score=float(scores.min(initial=0.0)) - UNKNOWN_PENALTY, pairs=pairs,
         bytes=byte_ids, unknown=unknown, fuse=kind == UNIGRAM or bool(model.get("fuse_unk")),
         longest=model.get("max_input_chars_per_word", 0), space=32 if rule == GPT2_RULE else ord(parts.SPACE_MARK))
-
-
-def byte_characters() -> list[str]:
-    """GPT-2's printable character for each of the 256 bytes."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    rest = iter(range(256, 512))
-    return [chr(byte) if byte in printable else chr(next(rest)) for byte in range(256)]
 
 
 def _trie(names: dict[str, int], kind: int) -> tuple[Trie, np.ndarray, int]:

@@ -2,21 +2,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from polysemy.text.sentences import sentence_spans
 from polysemy.text.words import word_flags
 
-if TYPE_CHECKING:
-    from polysemy.text.tokenizer import Tokenizer
+
+class Encodes(Protocol):
+    """A `Tokenizer` or its faster twin."""
+
+    def encode_many(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: ...
 
 
 class Encoder(NamedTuple):
     """What a worker needs beside the texts."""
 
-    tokenizer: Tokenizer
+    tokenizer: Encodes
     unit: str
     dtype: str
 

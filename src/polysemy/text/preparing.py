@@ -15,16 +15,17 @@ from polysemy.errors import InputError
 from polysemy.runtime import available_threads
 from polysemy.text.corpus import Documents
 from polysemy.text.manifest import FORMAT, MANIFEST, write_manifest
-from polysemy.text.part import Encoder, encode_part
+from polysemy.text.part import Encoder, Encodes, encode_part
 from polysemy.text.processes import ordered_map
 from polysemy.text.store import ARRAYS, JOURNAL, PartStore, growing
+from polysemy.text.words import unit_key
 
 if TYPE_CHECKING:
     from polysemy.text.tokenizer import Tokenizer
 
-PART_CHARACTERS = 2_000_000
+PART_CHARACTERS = 1_000_000
 RULES_VERSION = 1  # another number whenever sentences, words or documents are found differently
-SMALL_BYTES = 4_000_000  # below it starting processes costs more than it brings
+SMALL_BYTES = 2_000_000  # below it starting processes and compiling the fast encoder cost more than they bring
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Progress:
 
 def key_of(corpus: Documents, tokenizer: Tokenizer, unit: str) -> str:
     """Hex sha256 of all that the ids and borders depend on."""
-    parts = [FORMAT, RULES_VERSION, PART_CHARACTERS, corpus.fingerprint(), tokenizer.fingerprint(), unit]
+    parts = [FORMAT, RULES_VERSION, PART_CHARACTERS, corpus.fingerprint(), tokenizer.fingerprint(),
+             unit_key(unit)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -64,8 +66,10 @@ def prepare_folder(
         if (final / MANIFEST).is_file():
             return final
         work = folder / f"{key[:16]}.unfinished"
-        encoder = Encoder(tokenizer, unit, "<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
-        count = processes or (1 if corpus.bytes < SMALL_BYTES else available_threads())
+        small = corpus.bytes < SMALL_BYTES
+        encodes, why = (tokenizer, "plain: the text is small") if small else _fast(tokenizer)
+        encoder = Encoder(encodes, unit, "<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
+        count = processes or (1 if small else available_threads())
         with growing(work, int(encoder.dtype[-1])) as store:
             _fill(store, corpus, encoder, count, progress)
         totals = store.totals
@@ -77,13 +81,21 @@ def prepare_folder(
             "tokenizer": tokenizer.fingerprint(), "corpus": corpus.fingerprint(),
             "document_rule": corpus.document_rule, "num_tokens": totals.tokens, "num_sentences": totals.sentences,
             "num_documents": totals.documents, "bytes": totals.bytes, "words": totals.words,
-            "report": corpus.report.to_dict(),
+            "report": {**corpus.report.to_dict(), "encoder": why},
         }
         (work / JOURNAL).unlink()
         write_manifest(work, facts, list(ARRAYS.values()))
         os.rename(work, final)
         flush(folder)
     return final
+
+
+def _fast(tokenizer: Tokenizer) -> tuple[Encodes, str]:
+    """The fast encoder where it proves equal to the plain one, else the tokenizer itself; and what was chosen, why."""
+    from polysemy.text.fast_encoder import encoder_for, why_plain
+
+    encoder = encoder_for(tokenizer)
+    return (tokenizer, f"plain: {why_plain(tokenizer)}") if encoder is None else (encoder, "fast")
 
 
 def _fill(

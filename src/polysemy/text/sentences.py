@@ -79,12 +79,15 @@ def _split_paragraph(text: str, start: int, stop: int, spans: list[tuple[int, in
 
 def _plainly_ends(text: str, start: int, first: int, end: int) -> bool:
     """The case of nearly all sentences, quickly: a known-harmless word, one mark, one space, a capital letter."""
-    if end - first != 1 or text[end] != " " or not text[end + 1].isupper():
+    if end - first != 1 or text[end] != " ":
+        return False
+    after = text[end + 1 : end + 3]
+    if not (after[0].isupper() or (after[0] in "\"“‘(" and after[1:].isupper())):
         return False
     if text[first] != ".":
         return True
     before = text[text.rfind(" ", start, first) + 1 : first]
-    return len(before) > 1 and before.isalpha() and before.islower() and before not in ABBREVIATIONS
+    return first - start > 10 and len(before) > 1 and before.isalpha() and before.lower() not in ABBREVIATIONS
 
 
 def _ends_sentence(text: str, start: int, match: re.Match[str], stop: int) -> tuple[bool | None, int]:

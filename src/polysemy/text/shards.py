@@ -35,7 +35,7 @@ def prepare(
     The result does not depend on the number of processes (default: one for each core, one for a small text).
 
     unit says what a Chinese word is for `word_starts`: "character" or "word" (needs jieba). progress is called after
-    each part of two million characters. Bad text, no text, or text that changes meanwhile: InputError.
+    each part of a million characters. Bad text, no text, or text that changes meanwhile: InputError.
     """
     path = prepare_folder(corpus, tokenizer, Path(folder), processes=processes, progress=progress, unit=unit)
     return Shards.open(path)

@@ -129,7 +129,7 @@ def seeds(text: np.ndarray, starts: np.ndarray, weights: np.ndarray, limit: int
     counts = counts.astype(np.float64)
     gain = np.where(lengths == 1, np.inf, counts * lengths)
     num_characters = int(np.count_nonzero(lengths == 1))
-    order = np.lexsort((firsts, lengths, -gain))
+    order = np.lexsort((lengths, -gain))  # each length stands in alphabetic order already
     order = order[:max(limit, num_characters)]
     order = order[counts[order] > 0]
     return firsts[order], lengths[order], counts[order]

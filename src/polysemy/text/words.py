@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import unicodedata
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,7 @@ def word_bounds(text: str, unit: str = "character") -> tuple[np.ndarray, np.ndar
 
 def word_flags(text: str, unit: str = "character") -> tuple[np.ndarray, np.ndarray]:
     """For each character: does a word begin there, and is it inside a word? Two bool arrays of the text's length."""
-    if unit not in UNITS:
-        raise InputError(f"unit must be one of {', '.join(UNITS)}, got {unit!r}")
+    _check_unit(unit)
     classes = character_classes(text)
     marks = classes == MARK
     if marks.any():
@@ -69,6 +69,15 @@ def word_flags(text: str, unit: str = "character") -> tuple[np.ndarray, np.ndarr
     if unit == "word" and han.any():
         _segment(text, begins, han)
     return begins, inside
+
+
+def unit_key(unit: str) -> str:
+    """What to put into a key of results that depend on the unit: it names the segmenter and its version."""
+    _check_unit(unit)
+    if unit == "character":
+        return unit
+    _segmenter()
+    return f"word jieba {metadata.version('jieba')}"
 
 
 def is_han(ch: str) -> bool:
@@ -113,6 +122,11 @@ def character_table() -> np.ndarray:
     assert FIRST_SCRIPT + len(scripts) <= 256, "the classes no longer fit a byte"
     table.flags.writeable = False
     return table
+
+
+def _check_unit(unit: str) -> None:
+    if unit not in UNITS:
+        raise InputError(f"unit must be one of {', '.join(UNITS)}, got {unit!r}")
 
 
 def _script(ch: str) -> str:

@@ -25,7 +25,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     path, mine = folder / NAME, _identity()
     with _taking_turns(folder):
         holder = _read(path)
-        if holder is not None and holder != mine and _alive(holder):
+        if holder is not None and _alive(holder):
             raise InputError(f"folder must be free, got {folder}, where process {holder['pid']} on {holder['host']} is "
                              f"training; wait for it, or delete {path} if that run is dead")
         write_json(path, mine)

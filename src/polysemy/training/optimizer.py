@@ -108,11 +108,9 @@ class Slot:
         return _local(self.parameter.detach())
 
     def gradient(self) -> Tensor:
-        """Accumulated or fresh; zeros for a parameter that took no part."""
+        """Fresh; zeros for a parameter that took no part."""
         grad = None if self.parameter.grad is None else _local(self.parameter.grad)
-        if self.sum is None:
-            return torch.zeros_like(self.work) if grad is None else grad.contiguous()
-        return self.sum if grad is None else self.sum.add_(grad)
+        return torch.zeros_like(self.work) if grad is None else grad.contiguous()
 
 
 class Optimizer:
@@ -137,13 +135,13 @@ class Optimizer:
         for slot in self.slots:
             grad = slot.parameter.grad
             if grad is not None:
-                slot.sum = _local(grad).float() if slot.sum is None else slot.sum.add_(_local(grad))
+                slot.sum = _local(grad).float().contiguous() if slot.sum is None else slot.sum.add_(_local(grad))
                 slot.parameter.grad = None
 
     @torch.no_grad()
     def step(self, factor: float = 1.0) -> Update:
         """Clip, update by `factor` times the peak learning rate, and drop the gradients."""
-        gradients = [slot.gradient() for slot in self.slots]
+        gradients = self._gradients()
         fast = kernels.usable(*gradients, *(slot.work for slot in self.slots))
         norm = float(np.sqrt(self.reduce(self._squares(gradients, fast)).sum()))
         limit = self.config.clip
@@ -194,17 +192,26 @@ class Optimizer:
         for slot in self.slots:
             slot.master.copy_(slot.work)
 
-    # --- the twin: plain torch
+    def _gradients(self) -> list[Tensor]:
+        """One dtype for all: float32 where micro-batches were added up."""
+        if any(slot.sum is not None for slot in self.slots):
+            self.accumulate()
+            return [torch.zeros_like(slot.master) if slot.sum is None else slot.sum for slot in self.slots]
+        return [slot.gradient() for slot in self.slots]
 
     def _squares(self, gradients: list[Tensor], fast: bool) -> np.ndarray:
         """Sum of squares of each tensor's gradient, float64."""
         if not fast:
             return torch.stack([g.double().pow(2).sum() for g in gradients]).cpu().numpy()
-        from polysemy.nn.kernels.update import square_sums
+        from polysemy.nn.kernels.update import Table, square_sums
 
-        table = self._addresses(gradients)
-        square_sums(table, self._words)
-        return table.by_tensor(0)
+        if self._table is None:
+            self._table = Table([slot.master.numel() for slot in self.slots])
+        self._table.address([gradients, *([getattr(slot, name) for slot in self.slots] for name in
+                                          ("master", "first", "second", "work"))])
+        return square_sums(self._table, gradients[0].dtype)
+
+    # --- the twin: plain torch
 
     def _move(self, gradients: list[Tensor], scale: float, rate: float) -> None:
         c = self.config
@@ -218,8 +225,9 @@ class Optimizer:
             directions.append(direction.add_(slot.master, alpha=c.weight_decay if slot.decays else 0.0))
         trust = np.ones(len(directions))
         if c.kind == "lamb":
-            trust = self._trust(*(np.array([float(x.double().pow(2).sum()) for x in tensors]) for tensors in
-                                  ([slot.master for slot in self.slots], directions)))
+            squares = (np.array([float(x.double().pow(2).sum()) for x in tensors]) for tensors in
+                       ([slot.master for slot in self.slots], directions))
+            trust = self._trust(*squares)
         for slot, direction, ratio in zip(self.slots, directions, trust, strict=True):
             slot.master.add_(direction, alpha=-rate * float(ratio))
             if slot.work.dtype != torch.float32:
@@ -233,31 +241,21 @@ class Optimizer:
 
     # --- the fast path
 
-    def _addresses(self, gradients: list[Tensor]) -> Any:
-        from polysemy.nn.kernels.update import Table
-
-        if self._table is None:
-            self._table = Table([slot.master.numel() for slot in self.slots])
-        self._words = torch.tensor([[g.data_ptr(), g.element_size(), s.master.data_ptr(), s.first.data_ptr(),
-                                     s.second.data_ptr(), s.work.data_ptr(), 0, 0]
-                                    for s, g in zip(self.slots, gradients, strict=True)])
-        return self._table
-
     def _move_fast(self, gradients: list[Tensor], scale: float, rate: float) -> None:
         from polysemy.nn.kernels import update
 
-        c, table = self.config, self._table
+        c, table, work = self.config, self._table, self.slots[0].work.dtype
         correct1, root2 = 1 - c.beta1**self.steps, (1 - c.beta2**self.steps) ** -0.5
-        words = self._words.numpy().view(np.float64)
         decay = np.array([c.weight_decay if slot.decays else 0.0 for slot in self.slots])
         if c.kind == "adamw":
-            words[:, 6] = 1 - rate * decay
-            update.adamw(table, self._words, scale, c.beta1, c.beta2, rate / correct1, c.epsilon, root2)
+            table.set_factors(0, 1 - rate * decay)
+            update.adamw(table, gradients[0].dtype, work, scale, c.beta1, c.beta2, rate / correct1, c.epsilon, root2)
             return
-        words[:, 6] = decay
-        update.lamb_directions(table, self._words, scale, c.beta1, c.beta2, 1 / correct1, c.epsilon, root2)
-        words[:, 7] = self._trust(table.by_tensor(0), table.by_tensor(1))
-        update.lamb_apply(table, self._words, rate, 1 / correct1, c.epsilon, root2)
+        table.set_factors(0, decay)
+        squares = update.lamb_directions(table, gradients[0].dtype, scale, c.beta1, c.beta2, 1 / correct1, c.epsilon,
+                                         root2)
+        table.set_factors(1, self._trust(*squares))
+        update.lamb_apply(table, work, rate, 1 / correct1, c.epsilon, root2)
 
 
 def _local(tensor: Tensor) -> Tensor:

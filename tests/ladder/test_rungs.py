@@ -1,0 +1,58 @@
+"""The table of rungs, and what may be asked of it."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from polysemy.errors import InputError
+from polysemy.ladder.rungs import RUNGS, choose
+from polysemy.ladder.settings import LadderConfig
+from polysemy.models import RECIPES, resolve
+
+
+def test_every_row_can_be_built_and_every_text_recipe_is_a_rung() -> None:
+    assert all(callable(resolve(rung.build)) for rung in RUNGS.values())
+    assert {rung.recipe for rung in RUNGS.values() if rung.recipe} == set(RECIPES)
+    assert all(rung.sees and rung.costs and rung.good_for for rung in RUNGS.values())
+
+
+def test_controls_always_come_along_and_the_table_gives_the_order() -> None:
+    assert [rung.name for rung in choose(["roberta", "bert"])] == ["unigram", "bigram", "random weights", "bert",
+                                                                   "roberta"]
+    assert [rung.name for rung in choose()] == list(RUNGS)
+
+
+def test_a_downloaded_model_is_a_rung_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "my model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    rung = choose(["bert", f"hf:{folder}"])[-1]
+    assert rung.label == "hf:my model"
+    assert rung.kind == "downloaded"
+    assert rung.slug.startswith("hf-my-model-")
+    assert "/" not in rung.slug
+
+
+@pytest.mark.parametrize(("names", "message"), [
+    (["brt"], r"rungs must be of the table or hf:PATH, got 'brt'; did you mean 'bert'\?"),
+    (["bert", "bert"], "rungs must differ, got 'bert' twice"),
+    (["unigram", "bigram"], "rungs must hold one that is no control"),
+    (["hf:/nowhere"], r"hf:PATH must name a folder that holds config\.json"),
+])
+def test_wrong_rungs_are_refused(names: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        choose(names)
+
+
+def test_a_total_is_shared_by_the_trained_rungs() -> None:
+    assert LadderConfig(total=6.0).minutes_of(4) == 1.5
+    assert LadderConfig(minutes=2.0).minutes_of(4) == 2.0
+    assert LadderConfig().minutes_of(4) == 5.0
+
+
+@pytest.mark.parametrize("settings", [{"minutes": 1.0, "total": 2.0}, {"minutes": 0.0}, {"max_ms": -1.0},
+                                      {"threads": 0}, {"purpose": "generate"}])
+def test_wrong_settings_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        LadderConfig(**settings)  # type: ignore[arg-type]
