@@ -1,6 +1,8 @@
 """Large documents are cut between paragraphs, else sentences, else words, never inside a character."""
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from polysemy.evaluation.sections import cut_text
@@ -22,7 +24,7 @@ def test_sections_cover_the_text_within_bounds(text: str, size: int) -> None:
     kept = "".join(data[start:stop].decode() for start, stop in places)
     assert kept.replace("\n", "") == text.replace("\n", "")
     assert all(0 < stop - start <= 2 * size for start, stop in places)
-    assert all(data[stop:start] in (b"", b"\n") for (_, stop), (start, _) in zip(places, places[1:], strict=False))
+    assert all(data[stop:start] in (b"", b"\n") for (_, stop), (start, _) in pairwise(places))
     assert places[0][0] == 0
     assert places[-1][1] >= len(data) - 1
 

@@ -2,16 +2,17 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from word_world import documents
 
 from polysemy.errors import InputError
 from polysemy.evaluation import split as splitting
 from polysemy.evaluation.split import PARTS, open_split, split_corpus, tidy
 from polysemy.runtime import random_for
 from polysemy.text.corpus import Corpus, text_documents
-from word_world import documents
 
 DOCUMENTS = tuple(documents(400, seed=1))
 
@@ -27,7 +28,7 @@ def parts_of(folder: Path, texts: tuple[str, ...] | list[str]) -> dict[str, list
 
 def test_every_document_goes_to_one_part_in_the_given_shares(tmp_path: Path) -> None:
     parts = parts_of(tmp_path / "split", DOCUMENTS)
-    assert sorted(sum(parts.values(), [])) == sorted(DOCUMENTS)
+    assert sorted(chain(*parts.values())) == sorted(DOCUMENTS)
     assert len(parts["dev"]) == pytest.approx(40, abs=18)  # three standard deviations
     assert len(parts["test"]) == pytest.approx(40, abs=18)
 
@@ -145,7 +146,7 @@ def test_held_out_text_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_paragraphs_become_lines(tmp_path: Path) -> None:
     assert tidy("  one \r\n\r\n two\x0bthree\u2028four \n\n") == "one\ntwo\nthree\nfour"
     parts = parts_of(tmp_path / "split", [text.replace("\n", "\r\n \r\n") for text in DOCUMENTS])
-    assert sorted(sum(parts.values(), [])) == sorted(DOCUMENTS)
+    assert sorted(chain(*parts.values())) == sorted(DOCUMENTS)
 
 
 @pytest.mark.parametrize("texts", [["one short text"], ["a b c\nd e f"] * 30])

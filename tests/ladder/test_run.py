@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,19 +43,23 @@ def build(work: Work, rung: Rung, folder: Path) -> Built:
     return Built(model=Longest(), seconds=0.5, bytes=1_000)
 
 
-@pytest.fixture(autouse=True)
-def small_table(monkeypatch: pytest.MonkeyPatch) -> None:
+def use_small_table(patch: pytest.MonkeyPatch) -> None:
     """Two rungs that are trained in no time, few questions, and no asking of networks."""
-    BUILT.clear()
-    FAIL.clear()
     table = {name: RUNGS[name] for name in ("unigram", "bigram")}
     for name in ("first", "second"):
         table[name] = Rung(name=name, kind="trained", build=f"{__name__}:build", recipe="bert", sees="s", costs="c",
                            good_for="g")
-    monkeypatch.setattr(rungs, "RUNGS", table)
-    monkeypatch.setattr(run, "QUICK", ClozeConfig(test_items=150, dev_items=120))
-    monkeypatch.setattr(run, "controls_of", lambda *_: [{"name": "blind", "accuracy": 0.06, "passed": True}])
-    monkeypatch.setattr(run, "models_for_controls", lambda *_: ({}, {}))
+    patch.setattr(rungs, "RUNGS", table)
+    patch.setattr(run, "QUICK", ClozeConfig(test_items=150, dev_items=120))
+    patch.setattr(run, "controls_of", lambda *_: [{"name": "blind", "accuracy": 0.06, "passed": True}])
+    patch.setattr(run, "models_for_controls", lambda *_: ({}, {}))
+
+
+@pytest.fixture(autouse=True)
+def small_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    BUILT.clear()
+    FAIL.clear()
+    use_small_table(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +67,26 @@ def corpus() -> Any:
     return text_documents(documents())
 
 
+@pytest.fixture(scope="module")
+def finished(corpus: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that is done; tests get copies."""
+    folder = tmp_path_factory.mktemp("ladder") / "study"
+    with pytest.MonkeyPatch.context() as patch:
+        use_small_table(patch)
+        run_ladder(Source(corpus=corpus, title="A study", command="polysemy ladder x"), folder, CONFIG)
+    return folder
+
+
 @pytest.fixture
-def study(corpus: Any, tmp_path: Path) -> Path:
-    run_ladder(Source(corpus=corpus, title="A study", command="polysemy ladder x"), tmp_path / "study", CONFIG)
-    return tmp_path / "study"
+def study(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "study"))
+
+
+def unfinished(study: Path) -> Path:
+    """The study as it was before its first rung: text and questions are there, results and report are not."""
+    for path in (study / "results", study / "study.json", study / "report.html"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return study
 
 
 def rows_of(folder: Path) -> dict[str, dict[str, Any]]:
@@ -95,7 +116,7 @@ def test_counting_beats_a_senseless_model_and_the_report_says_so(study: Path) ->
 def test_the_summary_has_a_row_for_each_rung_and_five_lines(study: Path) -> None:
     header, rows, lines = summary(json.loads((study / "study.json").read_text()))
     assert all(len(row) == len(header) for row in rows)
-    assert [row[0] for row in rows][0] == "bigram"
+    assert rows[0][0] == "bigram"
     assert len(lines) == 5
 
 
@@ -114,21 +135,21 @@ def test_limits_and_purpose_may_be_asked_of_a_finished_study(study: Path, corpus
     assert json.loads((study / "study.json").read_text())["recommendation"]["out"].keys() == {"first", "second"}
 
 
-def test_a_failing_rung_is_a_row_and_is_tried_again(corpus: Any, tmp_path: Path) -> None:
+def test_a_failing_rung_is_a_row_and_is_tried_again(study: Path, corpus: Any) -> None:
     FAIL.add("first")
-    run_ladder(corpus, tmp_path / "study", CONFIG)
-    rows = rows_of(tmp_path / "study")
+    run_ladder(corpus, unfinished(study), CONFIG)
+    rows = rows_of(study)
     assert rows["first"]["error"] == "first broke in two lines [31m<script>"
     assert rows["second"]["cloze"]
-    assert "<script" not in (tmp_path / "study" / "report.html").read_text()
+    assert "<script" not in (study / "report.html").read_text()
     FAIL.clear()
     BUILT.clear()
-    run_ladder(corpus, tmp_path / "study", CONFIG)
+    run_ladder(corpus, study, CONFIG)
     assert BUILT == ["first"]
-    assert "error" not in rows_of(tmp_path / "study")["first"]
+    assert "error" not in rows_of(study)["first"]
 
 
-def test_a_stopped_ladder_goes_on_where_it_was(corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_ladder_goes_on_where_it_was(study: Path, corpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     judge = run.judge_rung
 
     def stop(work: Work, built: Built) -> dict[str, Any]:
@@ -138,12 +159,12 @@ def test_a_stopped_ladder_goes_on_where_it_was(corpus: Any, tmp_path: Path, monk
 
     monkeypatch.setattr(run, "judge_rung", stop)
     with pytest.raises(KeyboardInterrupt):
-        run_ladder(corpus, tmp_path / "study", CONFIG)
+        run_ladder(corpus, unfinished(study), CONFIG)
     monkeypatch.setattr(run, "judge_rung", judge)
     BUILT.clear()
-    run_ladder(corpus, tmp_path / "study", CONFIG, overwrite=True)
+    run_ladder(corpus, study, CONFIG, overwrite=True)
     assert BUILT == ["second"]
-    assert not (tmp_path / "study" / "lock").exists()
+    assert not (study / "lock").exists()
 
 
 def test_another_plan_needs_another_folder_or_overwrite(study: Path, corpus: Any) -> None:
@@ -162,9 +183,9 @@ def test_a_folder_with_other_things_in_it_is_left_alone(corpus: Any, tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
-def test_the_plan_is_told_before_anything_is_done(corpus: Any, tmp_path: Path) -> None:
+def test_the_plan_is_told_before_anything_is_done(study: Path, corpus: Any) -> None:
     lines: list[tuple[str, int]] = []
-    run_ladder(corpus, tmp_path / "study", CONFIG, tell=lambda line, passing: lines.append((line, len(BUILT))))
+    run_ladder(corpus, unfinished(study), CONFIG, tell=lambda line, passing: lines.append((line, len(BUILT))))
     head = [line for line, built in lines if not built]
     assert head[0] == "4 rungs: unigram, bigram, first, second"
     assert "of training for each of 2 at size tiny" in head[1]

@@ -190,6 +190,14 @@ def test_several_gaps_and_gaps_inside_words() -> None:
                for ids, c in zip(pieces, inside, strict=True))
 
 
+def test_punctuation_is_offered_only_where_it_is_written_onto_a_word() -> None:
+    model = encoder()
+    (apart,) = model.fill("the river [MASK]", top=500, longest=1)
+    (attached,) = model.fill("the river[MASK]", top=500, longest=1)
+    assert not {".", ","} & {c.text for c in apart}
+    assert {".", ","} <= {c.text for c in attached}
+
+
 def test_chinese_gaps_take_words_of_several_characters() -> None:
     (gap,) = encoder().fill("她去[MASK]取钱。", top=500)
     assert {c.pieces for c in gap} >= {1, 2}

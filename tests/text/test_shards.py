@@ -498,3 +498,14 @@ def test_items_are_read_only_as_fast_as_results_are_taken():
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     results.close()
     assert len(read) <= 3 + 2 * 2
+
+
+def test_the_fast_encoder_gives_the_same_shards_and_the_choice_is_reported(tmp_path, tokenizer, monkeypatch):
+    corpus = corpus_of(tmp_path)
+    monkeypatch.setattr(preparing, "PART_CHARACTERS", 2000)
+    small = prepare(corpus, tokenizer, tmp_path / "small")
+    monkeypatch.setattr(preparing, "SMALL_BYTES", 0)
+    large = prepare(corpus, tokenizer, tmp_path / "large", processes=2)
+    assert small.report["encoder"] == "plain: the text is small"
+    assert large.report["encoder"] == "fast"
+    assert contents(small.folder) == contents(large.folder)

@@ -77,8 +77,8 @@ class Split:
         shared = self.overlap
         found = (f"train shared runs of {shared['run']} with dev or test in {shared['documents']:,} documents: "
                  f"{shared['words']:,} words ({shared['share']:.2%}), {shared['copies']:,} documents whole")
-        fate = f"removed from {shared.get('removed_from', 'train')}" if shared["removed"] else "left in train, for else too little would remain: " \
-            "scores also reward recall of repeated text"
+        fate = f"removed from {shared.get('removed_from', 'train')}" if shared["removed"] else \
+            "left in train, for else too little would remain: scores also reward recall of repeated text"
         lines = [f"split: {sizes}", f"overlap: {found}; {fate}"]
         if self.cut_documents:
             lines.append(f"{self.cut_documents:,} large documents were cut at paragraphs to be split")

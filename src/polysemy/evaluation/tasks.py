@@ -20,6 +20,7 @@ Progress = Callable[[int, int], None]
 SCORED_WORDS, PSEUDO_WORDS = 20_000, 2_000
 """A masked model runs once for every token it scores: fewer words for it, an error of some 3 % in perplexity."""
 LOSS_WORDS = 100_000
+TIMED_SECONDS = 5.0
 
 
 def evaluate(model: Any, tasks: Sequence[str], source: Split | ClozeSet, *, items: ClozeSet | None = None,
@@ -82,9 +83,9 @@ def _loss(model: Any, material: _Material) -> dict[str, Any]:
 def _speed(model: Any, material: _Material) -> dict[str, Any]:
     sentences = sentences_of(material.passages(SCORED_WORDS))
     if material.folder is not None:
-        return measure_folder(material.folder, sentences)
+        return measure_folder(material.folder, sentences, seconds=TIMED_SECONDS)
     name, answer = answer_of(model)
-    return {"operation": name, **measure(answer, sentences)}
+    return {"operation": name, **measure(answer, sentences, seconds=TIMED_SECONDS)}
 
 
 TASKS: dict[str, Callable[[Any, _Material], dict[str, Any]]] = {

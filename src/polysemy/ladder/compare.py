@@ -67,9 +67,12 @@ def run_row(folder: Path, label: str) -> dict[str, Any]:
         "bits_per_byte": tasks.get("perplexity", {}).get("bits_per_byte"), "remarks": remarks,
         "sees": about.sees if about else None, "costs": about.costs if about else None,
         "good_for": about.good_for if about else None,
-        "settings": {name: record.get(name) for name in RECORDED}
-        | (record.get("config") if isinstance(record.get("config"), dict) else {}),
+        "settings": {**{name: record.get(name) for name in RECORDED}, **_dict(record.get("config"))},
     }
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _tasks(folder: Path) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from polysemy.report import wording
-from polysemy.report.style import joined
+from polysemy.report.wording import joined
 
 Rung = Mapping[str, Any]
 Compare = Callable[[str, str], Mapping[str, Any]]
@@ -119,8 +119,8 @@ def _gap(found: Mapping[str, Any], metric: str) -> str:
 
 
 def _limits(out: Mapping[str, str], max_ms: float | None, max_mb: float | None) -> str:
-    given = [text for text in (max_ms and f"{wording.milliseconds(max_ms)} a sentence on one core",
-                               max_mb and _megabytes(max_mb)) if text]
+    given = [] if max_ms is None else [f"{wording.milliseconds(max_ms)} a sentence on one core"]
+    given += [] if max_mb is None else [_megabytes(max_mb)]
     if not given:
         return "None were given (--max-ms, --max-mb)."
     left = "; ".join(f"{name} is out: {reason}" for name, reason in out.items())

@@ -92,8 +92,8 @@ def _claim(folder: Path, plan: dict[str, Any], overwrite: bool) -> None:
     old = read_json(folder / PLAN) if (folder / PLAN).is_file() else None
     if old is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"output must be a new or empty folder or hold a study, got {folder}; choose another name")
-    changed = [] if old is None else [name for name in plan if old.get(name) != plan[name]]
-    if changed and not overwrite:
+    changed = [name for name in plan if old is not None and old.get(name) != plan[name]]
+    if changed and old is not None and not overwrite:
         name = changed[0]
         raise InputError(f"{name} must stay {old.get(name)!r} when a study goes on, got {plan[name]!r}; choose another "
                          f"folder than {folder}, or use --overwrite")

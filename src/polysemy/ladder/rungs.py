@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -49,9 +49,9 @@ class Rung:
         return f"hf-{plain}-{hashlib.sha256(str(Path(self.path).resolve()).encode()).hexdigest()[:8]}"
 
 
-def _control(name: str, function: str, sees: str, costs: str, good_for: str, **more: bool) -> Rung:
+def _control(name: str, function: str, sees: str, costs: str, good_for: str, counts: bool = False) -> Rung:
     return Rung(name=name, kind="control", build=f"polysemy.ladder.builders:{function}", sees=sees, costs=costs,
-                good_for=good_for, **more)
+                good_for=good_for, counts=counts)
 
 
 def _trained(recipe: str, sees: str, costs: str, good_for: str) -> Rung:
@@ -107,4 +107,4 @@ def _downloaded(path: str) -> Rung:
     folder = Path(path).expanduser()
     if not (folder / "config.json").is_file():
         raise InputError(f"rung hf:PATH must name a folder that holds config.json, got {path!r}")
-    return Rung(**{**DOWNLOADED.__dict__, "name": f"hf:{path}", "path": str(folder)})
+    return replace(DOWNLOADED, name=f"hf:{path}", path=str(folder))

@@ -51,7 +51,7 @@ def assemble(rungs: Sequence[Rung], found: Mapping[str, dict[str, Any]], errors:
         "corpus": {"files": work.text.source.get("files"), **_totals(split.counts), "fingerprint": split.fingerprint,
                    "split": split.counts, "overlap": split.overlap},
         "budget": {"seconds": 60 * work.minutes, "clock": "CPU seconds / threads" if work.device == "cpu" else "wall",
-                   "threads": environment_threads(), "device": work.device, "size": config.size, "seed": config.seed,
+                   "threads": _threads(), "device": work.device, "size": config.size, "seed": config.seed,
                    "questions": "quick" if config.quick else "full"},
         "cloze": {"items": len(items.test), "dev": len(items.dev), "hash": items.hash, "seed": items.config.seed,
                   "chance": items.chance, "bands": _bands(items)},
@@ -102,8 +102,7 @@ def _bands(items: Any) -> list[dict[str, Any]]:
             for number, name in enumerate(items.bands)]
 
 
-def environment_threads() -> int:
-    """Threads that torch computes with."""
+def _threads() -> int:
     import torch
 
     return torch.get_num_threads()

@@ -32,8 +32,9 @@ MAX_GAPS = 32
 def fill(encoder: TextEncoder, text: str, top: int, longest: int) -> list[list[Candidate]]:
     """Per gap the `top` likeliest words, sorted; other gaps stay one mask each.
 
-    A candidate is kept when the text with it is cut into exactly these pieces, so it is a word that fits what stands
-    left and right of it.  Words of several pieces are found by a beam.  With longest=1 probabilities are the model's.
+    A candidate is kept when the text with it is cut into exactly these pieces, so it fits what stands left and right of
+    it.  Punctuation is no word and is offered only in a gap that is written onto the letters before it.  Words of
+    several pieces are found by a beam.  With longest=1 probabilities are the model's.
     """
     if top < 1 or not 1 <= longest <= MAX_LONGEST:
         raise InputError(f"top must be at least 1 and longest in 1..{MAX_LONGEST}, got {top} and {longest}")
@@ -57,6 +58,8 @@ class Gap:
             raise InputError(f"text must hold no special token but {GAP}, got {self.tokenizer.pieces(stray)[0]}")
         at = int(np.flatnonzero(ids == self.tokenizer.mask_id)[number])
         self.before, self.after = ids[:at], ids[at + 1:]
+        last = self.left[-1:] or " "
+        self.attached = not last.isspace() and not is_han(last)
         self.han = is_han(self.left.rstrip()[-1:] or " ") or is_han(self.right.lstrip()[:1] or " ")
 
     def row(self, pieces: Sequence[int], masks: int) -> tuple[Row, int]:
@@ -67,12 +70,14 @@ class Gap:
         return row, 1 + len(before) + len(pieces)
 
     def fitting(self, words: Sequence[tuple[int, ...]]) -> list[str | None]:
-        """The text of each sequence of pieces if it is one word, or one piece, that fits here; None otherwise."""
+        """The text of each sequence of pieces if it is a word that fits here; None otherwise."""
         texts = [spell(self.tokenizer, pieces) for pieces in words]
         tried = self.tokenizer.encode_batch([self.left + text + self.right for text in texts], special=True)
         result: list[str | None] = []
         for pieces, text, encoding in zip(words, texts, tried, strict=True):
-            whole = len(pieces) == 1 or word_spans(text) == [(0, len(text))] or (self.han and all(map(is_han, text)))
+            words_in = word_spans(text)
+            whole = (words_in == [(0, len(text))] or (len(pieces) == 1 and (self.attached or bool(words_in)))
+                     or (self.han and all(map(is_han, text))))
             same = np.array_equal(encoding.ids, np.concatenate([self.before, pieces, self.after]))
             result.append(text if text and whole and same else None)
         return result
@@ -128,7 +133,8 @@ def piece_places(gap: Gap, size: int) -> tuple[np.ndarray, np.ndarray]:
     if not last or is_han(last):
         starting = np.ones(len(vocabulary), bool)
     elif wordpiece:
-        starting = marked if last.isalnum() else ~marked
+        signs = np.array([not any(map(str.isalnum, piece)) for piece in vocabulary])
+        starting = marked | signs if last.isalnum() else ~marked
     else:
         starting = marked if last.isspace() else ~marked
     return tuple(np.pad(flags, (0, size - len(vocabulary))) for flags in (starting, inside | han))  # type: ignore[return-value]

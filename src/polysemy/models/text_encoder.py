@@ -24,7 +24,7 @@ from polysemy.runtime import choose_device
 from polysemy.text.segments import SentenceOrder
 from polysemy.text.tokenizer import Encoding, Tokenizer
 
-GROUP_TOKENS = 8192
+GROUP_TOKENS = 4096
 GROUP_ROWS = 256
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polysemy.report import wording
-from polysemy.report.style import joined
 
 
 def crossing(curve: Sequence[tuple[float, float]], level: float) -> float | None:
@@ -36,8 +35,8 @@ def crossings(rungs: Sequence[Mapping[str, Any]]) -> list[str]:
         name = f"the {control['label']}" if not str(control["label"]).startswith("the ") else control["label"]
         if won:
             parts = [f"{label} {_when(seconds)}" for label, seconds in sorted(won.items(), key=lambda pair: pair[1])]
-            lines.append(f"Context beats {name} ({wording.percent(level)}) from some point on: {joined(parts)}."
-                         + (f" {joined(never)} {'has' if len(never) == 1 else 'have'} not got there." if never else ""))
+            lines.append(f"Context beats {name} ({wording.percent(level)}) from some point on: {wording.joined(parts)}."
+                         + (f" {wording.joined(never)} {'has' if len(never) == 1 else 'have'} not got there." if never else ""))
         elif times:
             lines.append(f"Nothing trained here beats {name} ({wording.percent(level)}) within this budget: "
                          "at small budgets counting wins.")

@@ -41,7 +41,7 @@ def write_report(study: Mapping[str, Any], path: str | Path, *, draw: bool = Tru
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"report must be a file name that ends in .html, got {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    study = wording.harmless(study)
+    study = dict(wording.harmless(study))
     _number(study["rungs"])
     pictures = []
     if draw:
@@ -114,7 +114,7 @@ TABLE_NOTE = (
 
 def ranking(rungs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Rungs with a score from the best to the worst, then those without."""
-    return sorted(rungs, key=lambda rung: (-(_accuracy(rung) if _accuracy(rung) is not None else -1.0), rung["number"]))
+    return sorted(rungs, key=lambda rung: (-_cloze(rung).get("accuracy", -1.0), rung["number"]))
 
 
 def table_csv(study: Mapping[str, Any]) -> str:

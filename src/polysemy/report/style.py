@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -165,9 +164,3 @@ def recolor(svg: str) -> str:
 
 def _attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def joined(names: Iterable[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    found = list(names)
-    return " and ".join((", ".join(found[:-1]), found[-1]) if len(found) > 1 else found)

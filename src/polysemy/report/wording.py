@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 NOTHING = "–"
@@ -82,6 +82,12 @@ def cell(value: object) -> str:
     text = one_line(value)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return "'" + text if text[:1] in ("=", "+", "-", "@") and not is_number else text
+
+
+def joined(names: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    found = list(names)
+    return " and ".join((", ".join(found[:-1]), found[-1]) if len(found) > 1 else found)
 
 
 def harmless(value: Any) -> Any:

@@ -14,20 +14,19 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from polysemy.runtime import random_for
 from polysemy.text import fast_kernels as kernels
-from polysemy.text import tokenizer_parts as parts
+from polysemy.text.fast_check import check_lines
 from polysemy.text.fast_tables import (
     GPT2_RULE,
     NUM_CHARACTERS,
     Characters,
     Describer,
-    Unsupported,
+    UnsupportedError,
     rule_of,
     vocabulary_arrays,
 )
@@ -35,7 +34,6 @@ from polysemy.text.tokenizer import Flat, Tokenizer, check_texts, slices
 from polysemy.text.tokenizer_check import library_errors
 
 CACHED_WORDS = 1 << 18
-CHECKED_LINES = 3000
 KEPT_STRETCHES = 50_000
 
 _log = logging.getLogger("polysemy")
@@ -48,11 +46,11 @@ def encoder_for(tokenizer: Tokenizer) -> FastEncoder | None:
     if key not in _known:
         try:
             if os.environ.get("POLYSEMY_PLAIN") == "1":
-                raise Unsupported("POLYSEMY_PLAIN=1 switches it off")
+                raise UnsupportedError("POLYSEMY_PLAIN=1 switches it off")
             encoder = FastEncoder(tokenizer)
             encoder.check()
             _known[key] = encoder
-        except Unsupported as reason:
+        except UnsupportedError as reason:
             _log.info("text is encoded by the plain tokenizer: %s", reason)
             _known[key] = str(reason)
     found = _known[key]
@@ -104,7 +102,7 @@ class FastEncoder:
         return output.ids[:total], output.starts[:total], output.ends[:total], splits
 
     def check(self, lines: Sequence[str] | None = None) -> None:
-        """Raise Unsupported unless ids and spans equal the library's on the lines (by default a fixed mixture)."""
+        """Raise UnsupportedError unless ids and spans equal the library's on the lines (by default a fixed mixture)."""
         lines = list(check_lines(self.tokenizer)) if lines is None else lines
         ours, theirs = self.encode_many(lines), self.tokenizer.encode_many(lines)
         if all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True)):
@@ -112,8 +110,8 @@ class FastEncoder:
         for line in lines:
             one, other = self.encode_many([line]), self.tokenizer.encode_many([line])
             if not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True)):
-                raise Unsupported(f"it differs from the tokenizers library on {line[:60]!r}")
-        raise Unsupported("it differs from the tokenizers library on the lines of the self-check taken together")
+                raise UnsupportedError(f"it differs from the tokenizers library on {line[:60]!r}")
+        raise UnsupportedError("it differs from the tokenizers library on the lines of the self-check taken together")
 
     def _encode_slice(self, texts: Sequence[str], splits: np.ndarray, output: kernels.Output) -> kernels.Output:
         """Write the pieces of the texts after those in `output`, which may grow, and their ends to splits[1:]."""
@@ -162,8 +160,8 @@ class FastEncoder:
         rows, firsts, stops = (np.zeros(most, np.int64) for _ in range(3))
         count = kernels.intricate_stretches(codes, self._characters.classes, bounds, rows, firsts, stops)
         rows, firsts, stops = rows[:count], firsts[:count], stops[:count]
-        found = [self._stretch(texts[row][first:stop]) for row, first, stop in zip(
-            rows.tolist(), (firsts - bounds[rows]).tolist(), (stops - bounds[rows]).tolist(), strict=True)]
+        edges = zip(rows.tolist(), (firsts - bounds[rows]).tolist(), (stops - bounds[rows]).tolist(), strict=True)
+        found = [self._stretch(str(texts[row][first:stop])) for row, first, stop in edges]
         splits = np.concatenate([[0], np.cumsum([len(pieces) for pieces in found])]).astype(np.int64)
         return kernels.Given(firsts, stops, splits, np.concatenate(found))
 
@@ -186,53 +184,18 @@ class FastEncoder:
         return output
 
 
-def check_lines(tokenizer: Tokenizer, count: int = CHECKED_LINES) -> Iterator[str]:
-    """Lines that try an encoder: its own pieces joined in all ways, many scripts, odd spaces and characters."""
-    random = random_for("encoder check")
-    pieces = [piece.removeprefix("##").replace(parts.SPACE_MARK, " ").replace("Ġ", " ") for piece in tokenizer.vocabulary]
-    yield from ODD_LINES
-    blocks = [(first, last) for first, last in SCRIPTS]
-    for number in range(count - len(ODD_LINES)):
-        words = []
-        for choice in random.integers(0, 10, random.integers(1, 24)).tolist():
-            if choice < 6:
-                words.append(pieces[random.integers(len(pieces))])
-            elif choice < 8:
-                first, last = blocks[number % len(blocks)]
-                words.append("".join(map(chr, random.integers(first, last + 1, random.integers(1, 9)).tolist())))
-            elif choice < 9:
-                words.append(ODD_PARTS[random.integers(len(ODD_PARTS))])
-            else:
-                words.append("".join(map(chr, random.integers(32, 127, random.integers(1, 12)).tolist())))
-            words.append(("", " ", " ", " ", "\n", "  ")[random.integers(6)])
-        yield "".join(words)
-
-
-SCRIPTS = ((0x00, 0x7F), (0x80, 0xFF), (0x100, 0x24F), (0x250, 0x2FF), (0x300, 0x36F), (0x370, 0x3FF), (0x400, 0x4FF),
-           (0x590, 0x5FF), (0x600, 0x6FF), (0x900, 0x97F), (0xE00, 0xE7F), (0x1100, 0x11FF), (0x1E00, 0x1FFF),
-           (0x2000, 0x206F), (0x2070, 0x20BF), (0x2100, 0x218F), (0x2200, 0x22FF), (0x2460, 0x24FF), (0x2580, 0x25FF),
-           (0x2E80, 0x2FDF), (0x3000, 0x303F), (0x3040, 0x30FF), (0x3100, 0x33FF), (0x4E00, 0x9FFF), (0xAC00, 0xD7A3),
-           (0xF900, 0xFAFF), (0xFB00, 0xFDFF), (0xFE00, 0xFEFF), (0xFF00, 0xFFEF), (0x10000, 0x103FF), (0x1D400, 0x1D7FF),
-           (0x1F300, 0x1FAFF), (0x20000, 0x2FA1F), (0xE0000, 0xE01EF))
-ODD_PARTS = ("don't", "I'LL", "'re", "we've", "[MASK]", "<s>", "</s>", "<unk>", "[UNK]", "<|endoftext|>", "...", "--", "\t",
-             "\r\n", "\u00a0", "\u3000", "\u200b", "\ufeff", "\u0000", "\u001c", "e\u0301", "n\u0303\u0323", "İ", "ß", "ﬁ",
-             "½", "①", "…", "™", "K", "Å", "가", "\u1100\u1161", "한국어", "हिन्दी", "ภาษา", "עִבְרִית", "👩‍👩‍👧", "🇩🇪",
-             "我喜欢北京。", "１２３", "ＡＢＣ", "▁", "Ġ", "##", "##ing", "a" * 101, "x" * 60, "1234567890", "٣", "ǆ", "ﷺ")
-ODD_LINES = ("", " ", "  ", "\n", "\n\n", " \n", "\n a", " a", "  a", "a ", "a  ", "a \n", "▁", "▁a", "a▁b", "'", "''s", " 's",
-             "'s", "!'s", "a's b", "\u0301", " \u0301a", "a\u0301", "\u0301 a", "\u0000", "\u0000a", "a\u0000", "a\u00a0b",
-             "\u3000a", "##a", "# #a", "中", "中a", "a中", "a 中 b", ".a.", ". a .", "\ud7a3", "½", " ½ ", "x½y", "'S", "'LL",
-             "İ", "ΑΣ", "ΑΣ Σ", "\U0001f600", "\t\t", "a\t\tb", "a \t b", "\u2028", "a\u2028b", "\u0085", "\u001f", "\u00ad")
-
-
 def _new_cache(words: int) -> kernels.Cache:
     return kernels.Cache(np.full(2 * words, -1, np.int32), np.zeros(words, np.uint64), np.zeros((words, 4), np.int64),
                          np.zeros(8 * words, np.uint32), np.zeros((4 * words, 3), np.int32), np.zeros(3, np.int64))
 
 
 def _new_scratch(size: int) -> kernels.Scratch:
-    integers = [np.zeros(size + 2, np.int64) for _ in range(7)]
-    return kernels.Scratch(*integers, np.zeros(size + 2, np.int32), np.zeros(size + 2, np.float64),
-                           np.zeros((size + 2, 3), np.int32))
+    def integers() -> np.ndarray:
+        return np.zeros(size + 2, np.int64)
+
+    return kernels.Scratch(form=integers(), origin=integers(), symbols=integers(), starts=integers(), ends=integers(),
+                           following=integers(), preceding=integers(), orders=np.zeros(size + 2, np.int32),
+                           values=np.zeros(size + 2, np.float64), pieces=np.zeros((size + 2, 3), np.int32))
 
 
 def _new_output(size: int) -> kernels.Output:
@@ -241,8 +204,10 @@ def _new_output(size: int) -> kernels.Output:
 
 
 def _grown(output: kernels.Output) -> kernels.Output:
-    wider = [np.concatenate([column, np.empty_like(column)]) for column in (output.ids, output.starts, output.ends)]
-    return kernels.Output(*wider, output.state)
+    def wider(column: np.ndarray) -> np.ndarray:
+        return np.concatenate([column, np.empty_like(column)])
+
+    return kernels.Output(wider(output.ids), wider(output.starts), wider(output.ends), output.state)
 
 
 def _no_given() -> kernels.Given:

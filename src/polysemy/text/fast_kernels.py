@@ -103,7 +103,7 @@ def survey(text, classes, unseen):
 
 @numba.njit(cache=True, nogil=True)
 def intricate_stretches(text, classes, bounds, rows, firsts, stops):
-    """Fill row, first and stop of the stretches between white space that hold intricate characters; returns how many."""
+    """Fill row, first, stop of the stretches between white space with intricate characters inside; returns how many."""
     count, row, at = 0, 0, 0
     while at < len(text):
         if classes[text[at]] != INTRICATE:
@@ -237,7 +237,7 @@ def _next_gpt2(text, at, stop, classes, forms):
     """The next match of GPT-2's pattern: contraction, run of one class with one space before it, or white space."""
     kind = classes[text[at]]
     before = PLAIN
-    if kind == SPACE or kind == BLANK:
+    if kind == SPACE or kind == BLANK:  # noqa: SIM109 - faster compiled
         end = at + 1
         while end < stop and (classes[text[end]] == SPACE or classes[text[end]] == BLANK):
             end += 1

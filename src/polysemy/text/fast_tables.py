@@ -1,9 +1,9 @@
-"""What the fast encoder knows about a tokenizer: a class and a normal form for each character, and its vocabulary in arrays.
+"""What the fast encoder knows about a tokenizer: class and normal form of each character, and the vocabulary in arrays.
 
 The classes are not written down here: each is asked of the library, once for each character that is met, by running its
 own normalizer and pre-tokenizer on that character beside a letter and a digit. So they follow the library's Unicode
-tables. A character whose effect depends on its neighbours (combining marks under NFKC, Hangul letters) is INTRICATE: the
-run of text around it, up to white space, is left to the library.
+tables. A character whose effect depends on its neighbours (combining marks under NFKC, Hangul letters) is INTRICATE:
+the run of text around it, up to white space, is left to the library.
 """
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NUM_CHARACTERS = 0x110000
 JAMO = ((0x1100, 0x11FF), (0xA960, 0xA97F), (0xD7B0, 0xD7FF))
 
 
-class Unsupported(Exception):
+class UnsupportedError(Exception):
     """Why a tokenizer has no fast encoder, in words."""
 
 
@@ -122,28 +122,28 @@ def _depends(ch: str) -> bool:
 
 
 def rule_of(definition: dict[str, Any]) -> tuple[int, bool]:
-    """(splitting rule, does the normalizer decompose or compose); Unsupported for any other make of tokenizer."""
+    """(splitting rule, does the normalizer decompose or compose); UnsupportedError for any other make of tokenizer."""
     clean, cut, model = definition.get("normalizer"), definition.get("pre_tokenizer") or {}, definition["model"]
     if any(not token.get("special") for token in definition.get("added_tokens") or []):
-        raise Unsupported("it has added tokens that are not special")
+        raise UnsupportedError("it has added tokens that are not special")
     if model.get("byte_fallback") or model.get("ignore_merges") or model.get("end_of_word_suffix"):
-        raise Unsupported("its model falls back to bytes, ignores merges or marks word ends")
+        raise UnsupportedError("its model falls back to bytes, ignores merges or marks word ends")
     if cut == {"type": "BertPreTokenizer"} and model.get("type") == "WordPiece" and clean is not None:
         if clean.get("type") == "BertNormalizer" and clean.get("clean_text"):
             stripped = clean.get("strip_accents")
             return BERT_RULE, bool(clean.get("lowercase") if stripped is None else stripped)
-        raise Unsupported("its normalizer is not BERT's with cleaning")
+        raise UnsupportedError("its normalizer is not BERT's with cleaning")
     if model.get("continuing_subword_prefix") and model.get("type") == "BPE":
-        raise Unsupported("its model marks the inside of words")
+        raise UnsupportedError("its model marks the inside of words")
     if cut.get("type") == "ByteLevel" and model.get("type") == "BPE":
         if clean in (None, {"type": "Sequence", "normalizers": [{"type": "Lowercase"}]}) and cut.get("use_regex", True):
             return GPT2_RULE, False
-        raise Unsupported("its byte-level text is normalized or split in another way")
+        raise UnsupportedError("its byte-level text is normalized or split in another way")
     for lower in (False, True):
         ours = parts.normalizer("bpe", lower), parts.pre_tokenizer("bpe")
         if _same(clean, ours[0]) and _same(cut, ours[1]) and model.get("type") in ("BPE", "Unigram"):
             return MARKED_RULE, True
-    raise Unsupported("its normalizer or pre-tokenizer is of another make")
+    raise UnsupportedError("its normalizer or pre-tokenizer is of another make")
 
 
 def vocabulary_arrays(tokenizer: Tokenizer, definition: dict[str, Any], rule: int) -> Vocabulary:
@@ -156,11 +156,12 @@ def vocabulary_arrays(tokenizer: Tokenizer, definition: dict[str, Any], rule: in
     else:
         names = model["vocab"]
         unknown = names.get(model.get("unk_token"), -1)
-    byte_ids = np.array([names.get(ch, -1) for ch in byte_characters()], np.int32) if rule == GPT2_RULE else _none(np.int32)
-    if rule == GPT2_RULE and byte_ids.min() < 0:
-        raise Unsupported("its vocabulary lacks some of the 256 bytes")
+    alphabet = byte_characters() if rule == GPT2_RULE else []
+    byte_ids = np.array([names.get(ch, -1) for ch in alphabet], np.int32)
+    if byte_ids.min(initial=0) < 0:
+        raise UnsupportedError("its vocabulary lacks some of the 256 bytes")
     if kind != WORDPIECE and rule != GPT2_RULE and unknown < 0:
-        raise Unsupported("it has no unknown token")
+        raise UnsupportedError("it has no unknown token")
     trie, ids, inner = _trie(names, kind)
     scores = np.array([score for _, score in model["vocab"]], np.float64) if kind == UNIGRAM else _none(np.float64)
     pairs = _merge_table(model.get("merges") or [], names) if kind == BPE else np.full((2, 2), -1, np.int64)
@@ -189,7 +190,7 @@ def _merge_table(merges: list[Any], names: dict[str, int]) -> np.ndarray:
     from polysemy.text.fast_kernels import fill_pairs
 
     if len(merges) >= 1 << 20:
-        raise Unsupported("it has more than a million merges")
+        raise UnsupportedError("it has more than a million merges")
     split = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
     lefts = np.array([names[left] for left, _ in split], np.int64)
     rights = np.array([names[right] for _, right in split], np.int64)

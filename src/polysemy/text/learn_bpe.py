@@ -1,16 +1,17 @@
 """Byte-pair encoding to read: learning the merges and encoding with them (Sennrich, Haddow and Birch 2016).
 
 Words begin as single characters. Again and again the most frequent pair of neighbours, counted over all words, becomes
-one symbol; the list of merges in their order is the whole model. A new word is cut by the same merges in the same order.
+one symbol; the list of merges in their order is the whole model. A new word is cut by the same merges in that order.
 Of equally frequent pairs the one with the lower symbol numbers comes first (characters by code point, then merges in
 their order), as in the tokenizers library, which gives the same merges. No end-of-word symbol is added.
 
-`byte_word` is the byte-level variant (GPT-2): the 256 bytes of UTF-8 stand in for the characters, so no text is unknown.
+`byte_word` is the byte-level variant (GPT-2): the 256 bytes of UTF-8 stand in for characters, so nothing is unknown.
 """
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def learn(counts: Mapping[str, int], num_merges: int, min_frequency: int = 1) ->
 
 
 def encode(word: str, merges: Sequence[Pair]) -> list[str]:
-    """The pieces of a word: the known pair that was learnt first is merged first, until no neighbours are a known pair."""
+    """The pieces of a word: the pair that was learnt first is merged first, until no neighbours are a known pair."""
     return _apply(list(word), {pair: rank for rank, pair in enumerate(merges)})
 
 
@@ -54,7 +55,7 @@ def encode_with_dropout(word: str, merges: Sequence[Pair], rate: float, random: 
     ranks = {pair: rank for rank, pair in enumerate(merges)}
     symbols = list(word)
     while True:
-        options = [(ranks[pair], at) for at, pair in enumerate(zip(symbols, symbols[1:], strict=False)) if pair in ranks]
+        options = [(ranks[pair], at) for at, pair in enumerate(pairwise(symbols)) if pair in ranks]
         kept = [option for option in options if random.random() >= rate]
         if not kept:
             return symbols
@@ -91,7 +92,7 @@ def byte_characters() -> list[str]:
 
 def _apply(symbols: list[str], ranks: Mapping[Pair, int]) -> list[str]:
     while len(symbols) > 1:
-        best = min(zip(symbols, symbols[1:], strict=False), key=lambda pair: ranks.get(pair, len(ranks)))
+        best = min(pairwise(symbols), key=lambda pair: ranks.get(pair, len(ranks)))
         if best not in ranks:
             break
         symbols = merge_all(symbols, best)
@@ -101,7 +102,7 @@ def _apply(symbols: list[str], ranks: Mapping[Pair, int]) -> list[str]:
 def _count(symbols: Sequence[str], index: int, weight: int, pairs: Counter[Pair],
            holders: defaultdict[Pair, set[int]]) -> None:
     """Add (or with a negative weight take away) the pairs of one word."""
-    for pair in zip(symbols, symbols[1:], strict=False):
+    for pair in pairwise(symbols):
         pairs[pair] += weight
         if weight > 0:
             holders[pair].add(index)

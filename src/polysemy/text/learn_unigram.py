@@ -1,9 +1,9 @@
 """The Unigram language model to read: learning, best cut, and random cuts (Kudo 2018).
 
-A text's probability is the sum over all ways to cut it into pieces of the product of the pieces' probabilities. Learning
-starts with very many pieces and alternates two steps: expectation maximization finds the probabilities (how often is each
-piece expected over all cuts?), pruning drops the quarter that the likelihood misses least, but never a character.
-Expected counts pass through digamma, which favours few pieces (Liang and Klein 2007, as in sentencepiece).
+The probability of a text is the sum over all ways to cut it into pieces of the product of the pieces' probabilities.
+Learning starts with very many pieces and alternates two steps: expectation maximization finds the probabilities (how
+often is each piece expected over all cuts?), pruning drops the quarter that the likelihood misses least, but never a
+character. Expected counts pass through digamma, which favours few pieces (Liang and Klein 2007, as in sentencepiece).
 `unigram_training` is the same in compiled loops; tests hold the two equal.
 """
 from __future__ import annotations
@@ -16,9 +16,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 LONGEST = 16
-KEPT_SHARE = 0.75
-SLACK = 1.1
-FEWEST_EXPECTED = 0.5
+KEPT_SHARE, SLACK, FEWEST_EXPECTED = 0.75, 1.1, 0.5
 
 
 def learn(counts: Mapping[str, int], size: int, seeds_per_piece: int = 25) -> dict[str, float]:
@@ -38,8 +36,8 @@ def learn(counts: Mapping[str, int], size: int, seeds_per_piece: int = 25) -> di
 
 
 def seed_pieces(counts: Mapping[str, int], limit: int) -> dict[str, int]:
-    """All characters and, up to `limit`, the substrings seen twice or more with most count x length; a substring that is
-    always followed by the same character is left out."""
+    """All characters and, up to `limit`, the substrings seen twice or more with most count x length; one that is always
+    followed by the same character is left out."""
     found: defaultdict[str, int] = defaultdict(int)
     for word, count in counts.items():
         for start, end in itertools.combinations(range(len(word) + 1), 2):

@@ -3,8 +3,8 @@
 A piece inside a word is written `##piece`. Learning begins with the characters and joins one pair of neighbours at a
 time. Which pair, is the rule:
 
-    "likelihood"   count(ab) / (count(a) count(b)): the pair whose joining raises the likelihood of the text most for each
-                   occurrence, as published; it favours rare symbols that always stand together
+    "likelihood"   count(ab) / (count(a) count(b)): the pair whose joining raises the likelihood of the text most at
+                   each occurrence, as published; it favours rare symbols that always stand together
     "frequency"    count(ab), as in BPE: what the tokenizers library does under the name of WordPiece, and BERT-like
                    vocabularies made with it
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import Literal
 
 from polysemy.errors import InputError
@@ -83,7 +84,7 @@ def _count(words: Sequence[Sequence[str]], weights: Sequence[int]) -> tuple[Coun
     for word, weight in zip(words, weights, strict=True):
         for symbol in word:
             singles[symbol] += weight
-        for pair in zip(word, word[1:], strict=False):
+        for pair in pairwise(word):
             pairs[pair] += weight
     return pairs, singles
 

@@ -20,6 +20,7 @@ from polysemy.text.tokenizer_check import MAX_ENTRIES, parse_definition
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 UNIGRAM = 1
 MAX_MAP_BYTES = 4 << 20
+METASPACE = {"type": "Metaspace", "replacement": parts.SPACE_MARK, "prepend_scheme": "always", "split": True}
 
 
 def unigram_definition(raw: bytes, where: str, lowercase: bool | None = None) -> dict[str, Any]:
@@ -42,13 +43,13 @@ def unigram_definition(raw: bytes, where: str, lowercase: bool | None = None) ->
     special += [names["[MASK]"]] if albert and names["[MASK]"] not in special else []
     definition = {
         "version": "1.0", "truncation": None, "padding": None,
-        "added_tokens": [{"id": number, "content": pieces[number][0], "single_word": False,
-                          "lstrip": pieces[number][0] == "[MASK]", "rstrip": False, "normalized": False, "special": True}
-                         for number in sorted(special)],
+        "added_tokens": [
+            {"id": number, "content": pieces[number][0], "single_word": False, "lstrip": pieces[number][0] == "[MASK]",
+             "rstrip": False, "normalized": False, "special": True} for number in sorted(special)],
         "normalizer": {"type": "Sequence", "normalizers": _normalizers(character_map, albert, bool(lowercase))},
-        "pre_tokenizer": {"type": "Metaspace", "replacement": parts.SPACE_MARK, "prepend_scheme": "always", "split": True},
+        "pre_tokenizer": dict(METASPACE),
         "post_processor": _template(names) if "[CLS]" in names and "[SEP]" in names else None,
-        "decoder": {"type": "Metaspace", "replacement": parts.SPACE_MARK, "prepend_scheme": "always", "split": True},
+        "decoder": dict(METASPACE),
         "model": {"type": "Unigram", "unk_id": unknown[0], "byte_fallback": bool(settings.get("byte_fallback", 0)),
                   "vocab": [[text, score] for text, score, _ in pieces]},
     }
@@ -74,7 +75,8 @@ def _template(names: dict[str, int]) -> dict[str, Any]:
     first, second = {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}
     single = [token("[CLS]", 0), first, token("[SEP]", 0)]
     return {"type": "TemplateProcessing", "single": single, "pair": [*single, second, token("[SEP]", 1)],
-            "special_tokens": {name: {"id": name, "ids": [names[name]], "tokens": [name]} for name in ("[CLS]", "[SEP]")}}
+            "special_tokens": {name: {"id": name, "ids": [names[name]], "tokens": [name]}
+                               for name in ("[CLS]", "[SEP]")}}
 
 
 def _read_model(raw: bytes) -> tuple[list[tuple[str, float, int]], dict[str, int], bytes]:
@@ -86,13 +88,13 @@ def _read_model(raw: bytes) -> tuple[list[tuple[str, float, int]], dict[str, int
             if len(pieces) >= MAX_ENTRIES:
                 raise ValueError(f"more than {MAX_ENTRIES:,} pieces")
             entry = dict(_fields(value))
-            score = struct.unpack("<f", entry[2])[0] if isinstance(entry.get(2), bytes) else 0.0
-            text = entry.get(1, b"")
-            pieces.append((text.decode("utf-8") if isinstance(text, bytes) else "", score, int(entry.get(3, NORMAL))))
+            text, score, kind = entry.get(1, b""), entry.get(2, b"\0\0\0\0"), entry.get(3, NORMAL)
+            if not (isinstance(text, bytes) and isinstance(score, bytes) and isinstance(kind, int)):
+                raise ValueError("a piece with fields of the wrong type")
+            pieces.append((text.decode("utf-8"), struct.unpack("<f", score)[0], kind))
         elif field == 2 and isinstance(value, bytes):
-            entry = dict(_fields(value))
-            settings = {name: entry[number] for name, number in (("model_type", 3), ("byte_fallback", 35))
-                        if isinstance(entry.get(number), int)}
+            numbers = {3: "model_type", 35: "byte_fallback"}
+            settings = {numbers[f]: v for f, v in _fields(value) if f in numbers and isinstance(v, int)}
         elif field == 3 and isinstance(value, bytes):
             character_map = next((v for f, v in _fields(value) if f == 2 and isinstance(v, bytes)), b"")
             if len(character_map) > MAX_MAP_BYTES:

@@ -124,10 +124,10 @@ class Tokenizer:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         special = {f"{role}_token": name for role, name in self.roles.items()}
+        segments = [] if self.roles.get("mask") == "<mask>" else ["token_type_ids"]  # RoBERTa has none
         config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", **special,
-                                  "clean_up_tokenization_spaces": False, "model_max_length": 10**9}
-        if self.roles.get("mask") == "<mask>":  # RoBERTa has no segments
-            config["model_input_names"] = ["input_ids", "attention_mask"]
+                                  "clean_up_tokenization_spaces": False, "model_max_length": 10**9,
+                                  "model_input_names": ["input_ids", *segments, "attention_mask"]}
         write_bytes(folder / "tokenizer.json", (self.definition + "\n").encode())
         write_json(folder / "tokenizer_config.json", config)
         write_json(folder / "special_tokens_map.json", special)
@@ -220,7 +220,7 @@ class Tokenizer:
     def vocab_size(self) -> int:
         return self._plain.get_vocab_size(with_added_tokens=True)
 
-    @property
+    @functools.cached_property
     def kind(self) -> str:
         """wordpiece, bpe, bytebpe or unigram."""
         return _kind(json.loads(self.definition))

@@ -23,8 +23,8 @@ MAX_DEPTH = 12
 MAX_GROWTH = 64  # how many times longer a normalizer may make a text
 MAX_WORD_CHARACTERS = 1000  # longest match is quadratic in it
 
-NORMALIZERS = {"BertNormalizer", "ByteLevel", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled", "Prepend",
-               "Replace", "Sequence", "Strip", "StripAccents"}
+NORMALIZERS = {"BertNormalizer", "ByteLevel", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled",
+               "Prepend", "Replace", "Sequence", "Strip", "StripAccents"}
 PRE_TOKENIZERS = {"BertPreTokenizer", "ByteLevel", "Digits", "Metaspace", "Punctuation", "Sequence", "Split",
                   "UnicodeScripts", "Whitespace", "WhitespaceSplit"}
 POST_PROCESSORS = {"BertProcessing", "ByteLevel", "RobertaProcessing", "Sequence", "TemplateProcessing"}
@@ -34,7 +34,8 @@ MODELS = ("WordPiece", "BPE", "Unigram")
 PATTERNS = {
     WORD_PATTERN, SPACE_PATTERN, " {2,}", r"\s+", r"\s",
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+",
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 }
 
@@ -62,7 +63,7 @@ def parse_definition(raw: bytes, where: str) -> dict[str, Any]:
         data = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{where} must be JSON, got {type(error).__name__}: {error}") from error
-    except _Repeated as error:
+    except _RepeatedError as error:
         raise InputError(f"{where} must name every piece and key once, got {error} twice") from error
     if not isinstance(data, dict) or not isinstance(data.get("model"), dict):
         raise InputError(f"{where} must be a tokenizer.json with a model, got {type(data).__name__}")
@@ -86,7 +87,7 @@ def _check_model(model: dict[str, Any], where: str) -> dict[str, int]:
     vocabulary = _unigram_vocabulary(model, where) if kind == "Unigram" else model.get("vocab")
     ids = _check_vocabulary(vocabulary, where)
     unknown = model.get("unk_token")
-    if unknown is not None and unknown not in ids or kind == "WordPiece" and unknown is None:
+    if unknown not in ids and (unknown is not None or kind == "WordPiece"):
         raise InputError(f"{where}: unk_token must be in the vocabulary, got {unknown!r}")
     if kind == "BPE":
         _check_merges(model, ids, where)
@@ -111,7 +112,8 @@ def _check_vocabulary(vocabulary: Any, where: str) -> dict[str, int]:
     seen = bytearray(len(vocabulary))
     for piece, number in vocabulary.items():
         if type(number) is not int or not 0 <= number < len(seen):
-            raise InputError(f"{where}: ids must be 0 to {len(seen) - 1} without holes, got {number!r} for {piece[:40]!r}")
+            raise InputError(f"{where}: ids must be 0 to {len(seen) - 1} without holes, "
+                             f"got {number!r} for {piece[:40]!r}")
         if seen[number]:
             raise InputError(f"{where}: ids must be used once, got {number} for {piece[:40]!r} and another piece")
         if len(piece) > MAX_PIECE_CHARACTERS:
@@ -149,7 +151,8 @@ def _check_merges(model: Mapping[str, Any], ids: Mapping[str, int], where: str) 
             raise InputError(f"{where}: merges must be pairs of pieces, got {str(merge)[:60]!r} as merge {number}")
         for part in (*pair, pair[0] + pair[1].removeprefix(prefix)):
             if part not in ids:
-                raise InputError(f"{where}: merges must use pieces of the vocabulary, got {part[:40]!r} in merge {number}")
+                raise InputError(f"{where}: merges must use pieces of the vocabulary, "
+                                 f"got {part[:40]!r} in merge {number}")
 
 
 def _check_added(data: Mapping[str, Any], ids: Mapping[str, int], where: str) -> None:
@@ -165,7 +168,8 @@ def _check_added(data: Mapping[str, Any], ids: Mapping[str, int], where: str) ->
             raise InputError(f"{where}: added token {content[:40]!r} must have its id {ids[content]}, got {number!r}")
         if content not in ids:
             if type(number) is not int or number in beyond:
-                raise InputError(f"{where}: added tokens must have ids of their own, got {number!r} for {content[:40]!r}")
+                raise InputError(f"{where}: added tokens must have ids of their own, "
+                                 f"got {number!r} for {content[:40]!r}")
             beyond[number] = content
     for expected, number in enumerate(sorted(beyond), len(ids)):
         if number != expected:
@@ -210,7 +214,7 @@ def _check_growth(part: Any, where: str) -> None:
                          f"got up to {growth:.3g} times")
 
 
-class _Repeated(ValueError):
+class _RepeatedError(ValueError):
     pass
 
 
@@ -218,5 +222,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
         seen: set[str] = set()
-        raise _Repeated(next(repr(key[:40]) for key, _ in pairs if key in seen or seen.add(key)))
+        raise _RepeatedError(next(repr(key[:40]) for key, _ in pairs if key in seen or seen.add(key)))
     return result

@@ -100,7 +100,7 @@ def _from_vocab_txt(raw: bytes, where: str, settings: Mapping[str, Any]) -> dict
         raise InputError(f"{where} must hold each piece once, got {again[:40]!r} twice")
     names = {role: name for role, name in parts.SPECIAL_TOKENS["wordpiece"].items() if name in vocabulary}
     if "unk" not in names:
-        raise InputError(f"{where} must be the vocabulary of a BERT model with [UNK], got {len(lines):,} lines without it")
+        raise InputError(f"{where} must be a BERT vocabulary with [UNK], got {len(lines):,} lines without it")
     lowercase = settings.get("do_lower_case", not _has_capitals(vocabulary))
     with library_errors(f"{where} must be a BERT vocabulary"):
         model = models.WordPiece(vocab=vocabulary, unk_token=names["unk"], max_input_chars_per_word=100)
@@ -128,7 +128,7 @@ def _from_merges(vocabulary_raw: bytes, merges_raw: bytes, where: str, settings:
     processor: dict[str, Any] = {"type": "ByteLevel", "add_prefix_space": prefix_space, "trim_offsets": True,
                                  "use_regex": True}
     definition = {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": sorted(tokens, key=lambda t: str(t["id"])),
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": tokens,
         "normalizer": None, "pre_tokenizer": processor, "decoder": processor, "post_processor": processor,
         "model": {"type": "BPE", "dropout": None, "unk_token": names.get("unk"), "continuing_subword_prefix": "",
                   "end_of_word_suffix": "", "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,

@@ -3,7 +3,7 @@
     wordpiece   BERT (Devlin 2019): clean, space out Chinese characters, lower case without accents; split at spaces
                 and punctuation; [CLS] A [SEP] B [SEP]
     bpe         characters merged by frequency (Sennrich 2016, without </w>): NFKC, a space becomes the mark U+2581 in
-                front of its word; runs of letters, of digits, of anything else are split from each other; BERT's template
+                front of its word; runs of letters, of digits, of anything else are kept apart; BERT's template
     bytebpe     GPT-2 and RoBERTa: the same over 256 bytes, so nothing is ever unknown; <s> A </s></s> B </s>
     unigram     Kudo 2018 in ALBERT's layout: split as bpe, so that no piece mixes letters with punctuation
 
@@ -111,7 +111,7 @@ def assemble(model: Any, kind: str, names: dict[str, str], *, lowercase: bool, p
                               for role, name in names.items()])
     if marks:
         built.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in marks])
-    ids = {role: built.token_to_id(name) for role, name in names.items()}
+    ids = {role: built.token_to_id(name) or 0 for role, name in names.items()}
     if "cls" in ids and "sep" in ids:
         built.post_processor = template(kind, ids, names, prefix_space)
     return built

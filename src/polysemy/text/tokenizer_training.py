@@ -51,12 +51,12 @@ def train_definition(texts: Iterable[str], config: TokenizerConfig) -> tuple[str
     if dropped:
         notes.append(f"{dropped:,} rare characters have no piece of their own and become {names['unk']}")
     if size < config.vocab_size:
-        notes.append(f"vocabulary has {size:,} pieces, {config.vocab_size:,} were asked: the text is too small for more")
+        notes.append(f"vocabulary has {size:,} pieces, {config.vocab_size:,} were asked: the text gives no more")
     return built.to_str(), names, notes
 
 
 def _train_within_size(sample: list[str], config: TokenizerConfig, specials: list[str]) -> tuple[Any, int]:
-    """(model, number of characters left out); fewer characters are kept until the vocabulary is no larger than asked."""
+    """(model, number of characters left out); ever fewer characters are kept until the vocabulary fits its size."""
     if config.kind == "bytebpe":
         return _train_model(sample, config, specials), 0
     limit = int(ALPHABET_SHARE * (config.vocab_size - len(specials)))
@@ -96,7 +96,7 @@ def take_sample(texts: Iterable[str], limit: int) -> tuple[list[str], list[str]]
 
 
 def ascii_characters(config: TokenizerConfig) -> str:
-    """The characters that get a piece even when the text lacks them: printable ASCII, in vocabularies with room for it."""
+    """The characters that get a piece even when the text lacks them: printable ASCII, where there is room for it."""
     if config.vocab_size < ASCII_FROM or config.kind == "bytebpe":
         return ""
     return "".join(ch for ch in map(chr, range(33, 127)) if not (config.lowercased and ch.isupper()))
@@ -176,7 +176,8 @@ def _train_wordpiece(sample: list[str], config: TokenizerConfig, specials: list[
     if len(ids) > config.vocab_size:
         return None
     place = {name: number for number, name in enumerate(specials)}
-    order = sorted(ids, key=lambda piece: (place.get(piece, len(place)), len(piece) > 1, not _is_inner(piece), ids[piece]))
+    order = sorted(ids, key=lambda piece: (place.get(piece, len(place)), len(piece) > 1, not _is_inner(piece),
+                                           ids[piece]))
     return models.WordPiece(vocab={piece: number for number, piece in enumerate(order)},
                             unk_token=parts.SPECIAL_TOKENS["wordpiece"]["unk"], max_input_chars_per_word=100)
 
@@ -233,7 +234,7 @@ def _blocks(sample: list[str], characters: int = 1 << 22) -> Iterator[str]:
 
 
 def _cut_words(text: str) -> str:
-    return re.sub(r"(\S{%d})(?=\S)" % WORD_CHARACTERS, r"\1 ", text)
+    return re.sub(rf"(\S{{{WORD_CHARACTERS}}})(?=\S)", r"\1 ", text)
 
 
 def _codes(text: str) -> np.ndarray:

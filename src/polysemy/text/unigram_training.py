@@ -1,9 +1,9 @@
-"""Learning a Unigram vocabulary: expectation maximization over all segmentations, then pruning (Kudo 2018, sections 3-4).
+"""Learning a Unigram vocabulary: expectation maximization over all segmentations, then pruning (Kudo 2018).
 
-The same method as sentencepiece and the tokenizers library (two EM steps, then the quarter of the pieces that the
-likelihood misses least is dropped, until the size is reached; expected counts go through digamma, which favours few
-pieces), but with sums in a fixed order, so that equal text gives an equal file, and several times faster. `learn_unigram`
-is the short readable twin. Two choices differ from the library: first pieces are counted over running words, not over
+The method of sentencepiece and the tokenizers library: two EM steps, then the quarter of the pieces that the likelihood
+misses least is dropped, until the size is reached; expected counts go through digamma, which favours few pieces. But
+sums have a fixed order here, so that equal text gives an equal file, and it is several times faster. `learn_unigram` is
+the short readable twin. Two choices differ from the library: first pieces are counted over running words, not over
 distinct ones, and a substring that is always followed by the same character is no candidate.
 """
 from __future__ import annotations

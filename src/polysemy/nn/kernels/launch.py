@@ -110,11 +110,10 @@ class Family:
         self.make = inspect.unwrap(make)
         self.made: dict[tuple[Any, ...], Kernel] = {}
 
-    def __call__(self, dtype: torch.dtype, *more: int) -> Kernel:
-        """The kernel for tensors of `dtype`."""
-        key = (dtype, *more)
+    def __call__(self, *key: torch.dtype | int) -> Kernel:
+        """The kernel for tensors of these dtypes."""
         if key not in self.made:
-            self.made[key] = kernel(self.make(NUMBERS[dtype], *more))
+            self.made[key] = kernel(self.make(*(NUMBERS[k] if isinstance(k, torch.dtype) else k for k in key)))
         return self.made[key]
 
 

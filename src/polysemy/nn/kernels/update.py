@@ -10,7 +10,7 @@ import torch
 from numba import carray
 from torch import Tensor
 
-from polysemy.nn.kernels.launch import NUMBERS, family, pointer, real, routine, run
+from polysemy.nn.kernels.launch import family, pointer, real, routine, run
 from polysemy.nn.kernels.numbers import F, narrow, root, widen
 
 CHUNK = 1 << 14
@@ -160,7 +160,7 @@ def adamw(table: Table, gradient: torch.dtype, work: torch.dtype, scale: float, 
           epsilon: float, root2: float) -> None:
     """One step: rate is learning rate / bias correction 1, root2 the root of 1 / correction 2, factor 0 of each tensor
     1 - learning rate * weight decay."""
-    run(_adamw_chunks(gradient, NUMBERS[work]), *table.arguments(), scale, beta1, beta2, rate, epsilon, root2)
+    run(_adamw_chunks(gradient, work), *table.arguments(), scale, beta1, beta2, rate, epsilon, root2)
 
 
 def lamb_directions(table: Table, gradient: torch.dtype, scale: float, beta1: float, beta2: float, correct1: float,
