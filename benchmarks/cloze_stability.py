@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +22,6 @@ from polysemy.evaluation.cloze_making import Lexicon, make_items
 from polysemy.evaluation.split import split_corpus
 from polysemy.runtime import random_for
 from polysemy.text.corpus import Corpus
-
-Draw = Callable[[Question, int], Question]
 
 
 def redrawn(items: ClozeSet, lexicon: Lexicon, by_frequency: bool) -> ClozeSet:

@@ -3,11 +3,12 @@
     python benchmarks/learning.py CORPUS --minutes 20 -o docs/benchmarks
 
 The peer is BertForMaskedLM trained as a careful user would: rows concatenated to full length, dropout 0, bf16 autocast
-(S+k: freed memory kept in the process) or a pure bf16 model (S++), fused AdamW, warm-up and linear decay over the same
-wall time, gradient clipping; its learning rate is the best of `--peer-rates` after a short trial each.  Both see the same
-shards; the loss is of the same held-out rows with the same masks, in float32.  Evaluation time is not counted for either.
-One run at a time on all threads; each side in its own process.  Prints one line a reading and the difference at the end.
+(S+k: freed memory kept in the process) or a pure bf16 model (S++k), fused AdamW, warm-up and linear decay over the
+same wall time, gradient clipping; its learning rate is the best of `--peer-rates` after a short trial each.  Both see
+the same shards; the loss is of the same held-out rows with the same masks, in float32.  Evaluation is not counted.
+One run at a time on all threads, each side in its own process.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -35,22 +36,35 @@ def main() -> None:
     peers = {}
     for kind in args.peers.split(","):
         rates = [float(rate) for rate in args.peer_rates.split(",")]
-        trials = {rate: run_side(args, "peer", rate, kind, args.trial_minutes)["loss"] for rate in rates} \
-            if len(rates) > 1 else {rates[0]: 0.0}
+        trials = (
+            {rate: run_side(args, "peer", rate, kind, args.trial_minutes)["loss"] for rate in rates}
+            if len(rates) > 1
+            else {rates[0]: 0.0}
+        )
         best = min(trials, key=trials.__getitem__)
         print(f"{kind}: trial losses {trials}, learning rate {best:g}", flush=True)
         peers[kind] = run_side(args, "peer", best, kind, args.minutes)
     ours = run_side(args, "ours", args.rate, "", args.minutes)
     best_kind = min(peers, key=lambda kind: peers[kind]["loss"])
     gain = peers[best_kind]["loss"] - ours["loss"]
-    report = {"minutes": args.minutes, "size": args.size, "vocab_size": args.vocab_size, "threads": args.threads,
-              "ours": ours, "peers": peers, "best_peer": best_kind, "gain_nat": gain}
+    report = {
+        "minutes": args.minutes,
+        "size": args.size,
+        "vocab_size": args.vocab_size,
+        "threads": args.threads,
+        "ours": ours,
+        "peers": peers,
+        "best_peer": best_kind,
+        "gain_nat": gain,
+    }
     output = Path(args.output)
     (output / "learning.json").write_text(json.dumps(report, indent=1) + "\n")
     draw(report, output / "learning.svg")
-    print(f"held-out masked-LM loss after {args.minutes:g} minutes: polysemy {ours['loss']:.3f} ({ours['tokens'] / 1e6:.1f} M "
-          f"tokens), {best_kind} {peers[best_kind]['loss']:.3f} ({peers[best_kind]['tokens'] / 1e6:.1f} M), "
-          f"lower by {gain:.3f} nat")
+    print(
+        f"held-out masked-LM loss after {args.minutes:g} minutes: polysemy {ours['loss']:.3f} "
+        f"({ours['tokens'] / 1e6:.1f} M tokens), {best_kind} {peers[best_kind]['loss']:.3f} ({peers[best_kind]['tokens'] / 1e6:.1f} M), "
+        f"lower by {gain:.3f} nat"
+    )
 
 
 def prepare(corpus: list[str], work: Path, vocab_size: int) -> None:
@@ -80,16 +94,39 @@ def opened(work: Path, rows: int, length: int):
     from polysemy.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(work / "tokenizer")
-    parts = [Batches(Shards.open(work / name), tokenizer, FullSentences(), Tokens(), batch_size=size, length=length, seed=seed)
-             for name, size, seed in (("train", rows, 1), ("held-out", HELD_OUT_ROWS, 0))]
+    parts = [
+        Batches(
+            Shards.open(work / name), tokenizer, FullSentences(), Tokens(), batch_size=size, length=length, seed=seed
+        )
+        for name, size, seed in (("train", rows, 1), ("held-out", HELD_OUT_ROWS, 0))
+    ]
     return parts[0], parts[1][0], tokenizer
 
 
 def run_side(args: argparse.Namespace, side: str, rate: float, kind: str, minutes: float) -> dict:
     """One side in a fresh process with freed memory kept; its progress goes to standard error."""
-    command = [sys.executable, __file__, *args.corpus, "--side", side, "--rate", str(rate), "--kind", kind, "--minutes",
-               str(minutes), "--work", args.work, "--size", args.size, "--threads", str(args.threads),
-               "--batch-size", str(args.batch_size), *(f"--set={word}" for word in args.settings)]
+    command = [
+        sys.executable,
+        __file__,
+        *args.corpus,
+        "--side",
+        side,
+        "--rate",
+        str(rate),
+        "--kind",
+        kind,
+        "--minutes",
+        str(minutes),
+        "--work",
+        args.work,
+        "--size",
+        args.size,
+        "--threads",
+        str(args.threads),
+        "--batch-size",
+        str(args.batch_size),
+        *(f"--set={word}" for word in args.settings),
+    ]
     found = subprocess.run(command, env={**os.environ, **KEEP_MEMORY}, stdout=subprocess.PIPE, check=True, text=True)
     return json.loads(found.stdout.splitlines()[-1])
 
@@ -105,16 +142,29 @@ def peer(args: argparse.Namespace) -> dict:
     torch.manual_seed(1)
     layers, width = SIZES[args.size]
     batches, held_out, tokenizer = opened(Path(args.work), args.batch_size, 128)
-    model = BertForMaskedLM(BertConfig(vocab_size=tokenizer.vocab_size, hidden_size=width, num_hidden_layers=layers,
-                                       num_attention_heads=width // 64, intermediate_size=4 * width,
-                                       hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+    model = BertForMaskedLM(
+        BertConfig(
+            vocab_size=tokenizer.vocab_size,
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=width // 64,
+            intermediate_size=4 * width,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
+    )
     pure = args.kind == "s++k"
     if pure:
         model = model.bfloat16()
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}],
-                                  lr=args.rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}],
+        lr=args.rate,
+        betas=(0.9, 0.98),
+        eps=1e-6,
+        fused=True,
+    )
 
     def loss_of(batch, no_gradient=False):
         ids = torch.from_numpy(batch.ids)
@@ -144,30 +194,59 @@ def peer(args: argparse.Namespace) -> dict:
         optimizer.zero_grad(set_to_none=True)
         tokens, step = tokens + batch.num_tokens, step + 1
     clock.read(curve, tokens, step, evaluate, last=True)
-    return {"kind": args.kind, "rate": args.rate, "loss": curve[-1]["loss"], "tokens": tokens, "steps": step, "curve": curve}
+    return {
+        "kind": args.kind,
+        "rate": args.rate,
+        "loss": curve[-1]["loss"],
+        "tokens": tokens,
+        "steps": step,
+        "curve": curve,
+    }
 
 
 def ours(args: argparse.Namespace) -> dict:
     """Polysemy's training step over the same batches."""
+    import torch
+
     from polysemy.config import with_settings
     from polysemy.models import find_recipe, resolve
+    from polysemy.models.pretrained import PretrainingModel
+    from polysemy.nn.dropout import keyed
+    from polysemy.objectives.pretraining import Pretraining, tensors_of
     from polysemy.runtime import set_threads
-    from polysemy.training.pretrain import Trainer
+    from polysemy.training.learner import Learner
+    from polysemy.training.optimizer import rate_factor
 
     set_threads(args.threads)
     batches, held_out, tokenizer = opened(Path(args.work), args.batch_size, 128)
     config = resolve(find_recipe("roberta").configure)(size=args.size, preset="ladder", vocab_size=tokenizer.vocab_size)
-    config = with_settings(config, dict(word.split("=", 1) for word in args.settings))
-    trainer = Trainer(config, tokenizer, seed=1)
-    curve, clock, tokens, step = [], Clock(args.minutes), 0, 0
+    settings = dict(word.split("=", 1) for word in args.settings)
+    config = with_settings(config, settings)
+    learner = Learner.make(
+        PretrainingModel(config.model, config.heads, seed=1), Pretraining(config.heads), config.training, seed=1
+    )
+    judged = PretrainingModel(config.model, config.heads)
+
+    def gradient(step, batch):
+        with keyed(1, step, batch.rows):
+            sums = learner.objective.losses(learner.module, tensors_of(batch))
+            learner.objective.total(sums, learner.objective.counts(batch)).backward()
 
     def evaluate():
-        return trainer.held_out_loss(list(pieces(held_out)))
+        judged.load_state_dict(learner.weights())
+        judged.eval()
+        with torch.no_grad():
+            total = sum(float(judged(tensors_of(part))["masked_lm"]) for part in pieces(held_out))
+        return total / len(held_out.targets)
 
+    gradient(0, batches[0])  # compiling is not learning
+    learner.optimizer.zero_grad()
+    curve, clock, tokens, step = [], Clock(args.minutes), 0, 0
     while clock.fraction() < 1:
         clock.read(curve, tokens, step, evaluate)
         batch = batches[step]
-        trainer.step(batch, step, clock.fraction())
+        gradient(step, batch)
+        learner.optimizer.step(rate_factor(clock.fraction(), config.training.schedule, config.training.warmup_rate))
         tokens, step = tokens + batch.num_tokens, step + 1
     clock.read(curve, tokens, step, evaluate, last=True)
     return {"loss": curve[-1]["loss"], "tokens": tokens, "steps": step, "curve": curve, "config": config.to_dict()}
@@ -217,7 +296,9 @@ def draw(report: dict, path: Path) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for name, side in {"polysemy": report["ours"], **report["peers"]}.items():
-        axes.plot([r["seconds"] / 60 for r in side["curve"]], [r["loss"] for r in side["curve"]], marker="o", label=name)
+        axes.plot(
+            [r["seconds"] / 60 for r in side["curve"]], [r["loss"] for r in side["curve"]], marker="o", label=name
+        )
     axes.set_xlabel("minutes of training, 2 cores")
     axes.set_ylabel("held-out masked-LM loss (nat)")
     axes.legend(frameon=False)

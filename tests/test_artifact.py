@@ -24,7 +24,7 @@ from polysemy.artifact import (
 from polysemy.errors import InputError
 
 
-@pytest.fixture()
+@pytest.fixture
 def tensors(tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
     save_tensors(path, {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([7], dtype=np.int64)})
@@ -58,22 +58,34 @@ def test_every_truncation_is_refused(tensors: Path, tmp_path: Path) -> None:
             check_safetensors(cut)
 
 
-@pytest.mark.parametrize(("header", "data", "length"), [
-    ({}, b"", 2**40), ({}, b"", 0), ({}, b"", 2**64 - 1), (b"not json", b"", None), (b'{"\xff": 1}', b"", None),
-    (b"[" * 100_000, b"", None), ([], b"", None),
-    ({"a": entry([2], 0, 8), "b": entry([2], 4, 12)}, bytes(12), None),
-    ({"a": entry([2], 0, 8)}, bytes(9), None),
-    ({"a": entry([2], 4, 12)}, bytes(12), None),
-    ({"a": entry([2], -4, 4)}, bytes(8), None),
-    ({"a": entry([-2], 0, 8)}, bytes(8), None),
-    ({"a": entry([2**40, 2**40], 0, 8)}, bytes(8), None),
-    ({"a": entry([3], 0, 8)}, bytes(8), None),
-    ({"a": entry([2], 0, 8, "F99")}, bytes(8), None),
-    ({"a": entry([2.0], 0, 8)}, bytes(8), None),  # type: ignore[list-item]
-    ({"a": 3}, b"", None),
-    (b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}', b"", None),
-    ({str(i): entry([0], 0, 0) for i in range(20_001)}, b"", None),
-])
+@pytest.mark.parametrize(
+    ("header", "data", "length"),
+    [
+        ({}, b"", 2**40),
+        ({}, b"", 0),
+        ({}, b"", 2**64 - 1),
+        (b"not json", b"", None),
+        (b'{"\xff": 1}', b"", None),
+        (b"[" * 100_000, b"", None),
+        ([], b"", None),
+        ({"a": entry([2], 0, 8), "b": entry([2], 4, 12)}, bytes(12), None),
+        ({"a": entry([2], 0, 8)}, bytes(9), None),
+        ({"a": entry([2], 4, 12)}, bytes(12), None),
+        ({"a": entry([2], -4, 4)}, bytes(8), None),
+        ({"a": entry([-2], 0, 8)}, bytes(8), None),
+        ({"a": entry([2**40, 2**40], 0, 8)}, bytes(8), None),
+        ({"a": entry([3], 0, 8)}, bytes(8), None),
+        ({"a": entry([2], 0, 8, "F99")}, bytes(8), None),
+        ({"a": entry([2.0], 0, 8)}, bytes(8), None),  # type: ignore[list-item]
+        ({"a": 3}, b"", None),
+        (
+            b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}',
+            b"",
+            None,
+        ),
+        ({str(i): entry([0], 0, 0) for i in range(20_001)}, b"", None),
+    ],
+)
 def test_a_lying_header_is_refused_at_once(tmp_path: Path, header: object, data: bytes, length: int | None) -> None:
     path = made(tmp_path, header, data, length)
     start = time.perf_counter()
@@ -97,9 +109,12 @@ def test_a_pickle_is_refused_unopened(tmp_path: Path, name: str) -> None:
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), new_folder(tmp_path / "run") as work:
-        (work / "part").write_text("x")
-        raise RuntimeError
+    def fail() -> None:
+        with new_folder(tmp_path / "run") as work:
+            (work / "part").write_text("x")
+            raise RuntimeError
+
+    pytest.raises(RuntimeError, fail)
     assert list(tmp_path.iterdir()) == []
     with new_folder(tmp_path / "run") as work:
         (work / "part").write_text("x")
@@ -152,9 +167,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "x.json"
     write_json(path, {"old": 1})
     for name in ("fsync", "replace"):
-        with monkeypatch.context() as patch, pytest.raises(OSError, match="disk"):
+        with monkeypatch.context() as patch:
             patch.setattr(artifact.os, name, lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-            write_json(path, {"new": 2})
+            with pytest.raises(OSError, match="disk"):
+                write_json(path, {"new": 2})
         assert read_json(path) == {"old": 1}
         assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 

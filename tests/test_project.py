@@ -1,4 +1,5 @@
 """Promises about the project itself: layers, no pickle, no machine's paths, every row of the glossary exists."""
+
 from __future__ import annotations
 
 import ast
@@ -35,15 +36,32 @@ def test_layers_hold() -> None:
 
 
 def test_no_source_imports_pickle_a_peer_or_a_network_client() -> None:
-    refused = {"pickle", "dill", "joblib", "shelve", "marshal", "transformers", "gensim", "kenlm", "sentence_transformers",
-               "requests", "urllib", "urllib3", "http", "socket", "huggingface_hub"}
+    refused = {
+        "pickle",
+        "dill",
+        "joblib",
+        "shelve",
+        "marshal",
+        "transformers",
+        "gensim",
+        "kenlm",
+        "sentence_transformers",
+        "requests",
+        "urllib",
+        "urllib3",
+        "http",
+        "socket",
+        "huggingface_hub",
+    }
     assert {str(path): found for path in SOURCES if (found := imports_of(path) & refused)} == {}
 
 
 def test_text_never_imports_torch() -> None:
-    code = ("import sys, pkgutil, importlib, polysemy.text as t\n"
-            "[importlib.import_module(m.name) for m in pkgutil.iter_modules(t.__path__, 'polysemy.text.')]\n"
-            "print('torch' in sys.modules)")
+    code = (
+        "import sys, pkgutil, importlib, polysemy.text as t\n"
+        "[importlib.import_module(m.name) for m in pkgutil.iter_modules(t.__path__, 'polysemy.text.')]\n"
+        "print('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
@@ -82,7 +100,7 @@ def test_every_row_of_the_glossary_has_its_file_command_and_test() -> None:
         assert words[0] in ("polysemy", "python"), term
         if words[0] == "polysemy":
             assert words[1] in commands, term
-            build_parser().parse_args([word for word in words[1:]])
+            build_parser().parse_args(words[1:])
         else:
             assert (ROOT / words[1]).exists(), term
         path, _, name = test.strip("`").partition("::")

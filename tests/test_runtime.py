@@ -11,7 +11,10 @@ from polysemy.runtime import choose_device, choose_dtype, random_for, seed_for, 
 
 
 def test_the_same_key_gives_the_same_numbers_in_another_process() -> None:
-    code = "from polysemy.runtime import random_for, seed_for; print(seed_for(1, 'a'), random_for(1, 'a').integers(1 << 60))"
+    code = (
+        "from polysemy.runtime import random_for, seed_for\n"
+        "print(seed_for(1, 'a'), random_for(1, 'a').integers(1 << 60))"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert found == [str(seed_for(1, "a")), str(random_for(1, "a").integers(1 << 60))]
 
@@ -27,8 +30,16 @@ def test_generators_of_neighboring_keys_are_unrelated() -> None:
     assert np.abs(correlation).max() < 0.1
 
 
-@pytest.mark.parametrize(("function", "value"), [(choose_device, "gpu"), (choose_device, "cudax"), (choose_device, "cuda:x"),
-                                                 (choose_dtype, "float16"), (set_threads, 0)])
+@pytest.mark.parametrize(
+    ("function", "value"),
+    [
+        (choose_device, "gpu"),
+        (choose_device, "cudax"),
+        (choose_device, "cuda:x"),
+        (choose_dtype, "float16"),
+        (set_threads, 0),
+    ],
+)
 def test_unknown_names_are_refused(function, value) -> None:
     with pytest.raises(InputError, match="must be"):
         function(value)

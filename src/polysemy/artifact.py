@@ -3,6 +3,7 @@
 A folder is complete or absent: it is built under a temporary name beside its place, flushed to disk and renamed.
 `config.json` lists the size and sha256 of every other file, so a cut or altered file is found when it is opened.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -23,8 +24,21 @@ MAX_JSON_BYTES = 64 << 20
 MAX_HEADER_BYTES = 16 << 20
 MAX_TENSORS = 20_000
 MAX_DIMENSION = 2**40
-DTYPE_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2, "U32": 4, "I32": 4, "F32": 4,
-               "U64": 8, "I64": 8, "F64": 8}
+DTYPE_BYTES = {
+    "BOOL": 1,
+    "U8": 1,
+    "I8": 1,
+    "U16": 2,
+    "I16": 2,
+    "F16": 2,
+    "BF16": 2,
+    "U32": 4,
+    "I32": 4,
+    "F32": 4,
+    "U64": 8,
+    "I64": 8,
+    "F64": 8,
+}
 PICKLE_SUFFIXES = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib"}
 PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -73,9 +87,11 @@ def new_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 def finish(folder: Path, config: Mapping[str, Any]) -> None:
     """Write `config.json` with the format number and the size and sha256 of every file already in `folder`."""
-    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
-             for name in sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != "config.json")
-             if name not in ("metrics.jsonl", "README.md", "lock")}
+    files = {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
+        for name in sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != "config.json")
+        if name not in ("metrics.jsonl", "README.md", "lock")
+    }
     write_json(folder / "config.json", {"format": FORMAT, **config, "files": files})
 
 
@@ -85,16 +101,23 @@ def read_folder(path: str | Path, *, verify: bool = True) -> Folder:
     if not path.is_dir():
         raise InputError(f"model must be a run folder, got {path}{'' if path.exists() else ', which does not exist'}")
     if not (path / "config.json").is_file():
-        hint = "; training there has not finished, go on with the same train command" if (path / "checkpoints").is_dir() \
+        hint = (
+            "; training there has not finished, go on with the same train command"
+            if (path / "checkpoints").is_dir()
             else ""
+        )
         raise InputError(f"model folder must contain config.json, got {path}{hint}")
     config = read_json(path / "config.json")
     if not isinstance(config, dict) or "recipe" not in config:
-        hint = "; for a folder of transformers run: polysemy convert SRC DST --from hf" if "model_type" in config else ""
+        hint = (
+            "; for a folder of transformers run: polysemy convert SRC DST --from hf" if "model_type" in config else ""
+        )
         raise InputError(f"config.json must be one that polysemy wrote, got {path}{hint}")
     if config.get("format") != FORMAT:
-        raise InputError(f"format must be {FORMAT}, got {config.get('format')!r} in {path}; "
-                         "it was written by another version of polysemy")
+        raise InputError(
+            f"format must be {FORMAT}, got {config.get('format')!r} in {path}; "
+            "it was written by another version of polysemy"
+        )
     for name, entry in config.get("files", {}).items():
         file = inside(path, name)
         if not file.is_file():
@@ -180,7 +203,7 @@ def check_safetensors(path: str | Path) -> dict[str, tuple[str, tuple[int, ...]]
             header = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_no_duplicates)
     except OSError as error:
         raise InputError(f"{path} must be readable ({error.strerror})") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, _Duplicate) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, _DuplicateErrorError) as error:
         raise _damaged(path, f"its header is not valid ({error})") from error
     if not isinstance(header, dict):
         raise _damaged(path, "its header is not an object")
@@ -197,8 +220,10 @@ def refuse_pickle(path: Path) -> None:
         with open(path, "rb") as file:
             head = file.read(4)
     if path.suffix in PICKLE_SUFFIXES or head.startswith(PICKLE_MAGIC):
-        raise InputError(f"weights must be safetensors, got {path}, a pickle, which can run code when opened; "
-                         "convert it with a tool you trust (transformers: save_pretrained)")
+        raise InputError(
+            f"weights must be safetensors, got {path}, a pickle, which can run code when opened; "
+            "convert it with a tool you trust (transformers: save_pretrained)"
+        )
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -266,14 +291,14 @@ def _check_ranges(path: Path, header: Mapping[str, Any], room: int) -> dict[str,
     return found
 
 
-class _Duplicate(ValueError):
+class _DuplicateErrorError(ValueError):
     pass
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise _Duplicate("a name stands twice")
+        raise _DuplicateErrorError("a name stands twice")
     return result
 
 

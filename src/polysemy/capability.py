@@ -1,4 +1,4 @@
-"""What a trained model can do, as protocols over plain text and arrays: evaluations ask for these, never for a model."""
+"""What a trained model can do, as protocols over plain text and arrays; evaluations ask for these, not for a model."""
 from __future__ import annotations
 
 from collections.abc import Sequence

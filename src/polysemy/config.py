@@ -116,7 +116,7 @@ def describe(hint: Any) -> str:
     if hint is types.NoneType:
         return "none"
     words = {int: "a whole number", float: "a number", bool: "true | false", str: "text"}
-    return words.get(hint, hint.__name__.lower())
+    return words[hint] if hint in words else str(hint.__name__).lower()
 
 
 def nearest(name: str, known: Mapping[str, Any] | typing.Iterable[str]) -> str:

@@ -1,4 +1,5 @@
 """Device, number format, threads, and randomness that has no state."""
+
 from __future__ import annotations
 
 import functools
@@ -36,7 +37,7 @@ def choose_device(name: str = "auto") -> str:
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.split(":")[0] != "cuda" or not name.removeprefix("cuda").lstrip(":").isdigit() and name != "cuda":
+    if name.split(":")[0] != "cuda" or (not name.removeprefix("cuda").lstrip(":").isdigit() and name != "cuda"):
         raise InputError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}")
     if not torch.cuda.is_available():
         raise InputError(f"device must be one that torch can use, got {name!r}; no GPU was found, use --device cpu")
@@ -86,7 +87,7 @@ def set_threads(count: int | None = None) -> int:
     if "numba" in sys.modules:
         import numba
 
-        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(count, int(os.environ["NUMBA_NUM_THREADS"])))
     return count
 
 
@@ -100,8 +101,14 @@ def environment() -> dict[str, Any]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return {"python": platform.python_version(), "versions": versions, "system": platform.system(),
-            "machine": platform.machine(), "cpu": _cpu_name(), "cores": available_threads()}
+    return {
+        "python": platform.python_version(),
+        "versions": versions,
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpu": _cpu_name(),
+        "cores": available_threads(),
+    }
 
 
 def _cpu_name() -> str:

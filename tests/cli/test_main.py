@@ -12,11 +12,12 @@ from polysemy.cli.arguments import build_parser
 from polysemy.cli.main import main
 
 COMMANDS = {
-    "ladder": "CORPUS --demo --device --document --for --help --json --max-mb --max-ms --minutes --output --overwrite --quick "
-              "--rungs --seed --size --strict --threads --total --unit",
-    "train": "CORPUS RECIPE --device --document --epochs --from --fsdp --help --json --minutes --output --overwrite --preset "
-             "--replay --resume --seed --set --size --steps --strict --threads --tokenizer --tokens --unit",
-    "show": "CORPUS RECIPE --document --examples --help --preset --seed --set --size --step --strict --tokenizer --unit",
+    "ladder": "CORPUS --demo --device --document --for --help --json --max-mb --max-ms --minutes --output "
+    "--overwrite --quick --rungs --seed --size --strict --threads --total --unit",
+    "train": "CORPUS RECIPE --device --document --epochs --from --fsdp --help --json --minutes --output "
+    "--overwrite --preset --replay --resume --seed --set --size --steps --strict --threads --tokenizer --tokens --unit",
+    "show": "CORPUS RECIPE --document --examples --help --preset --seed --set --size --step --strict --tokenizer "
+    "--unit",
     "recipes": "--help --json --size",
     "describe": "RECIPE --help --json --preset --set --size",
     "evaluate": "DIR --data --device --help --items --json --quick --seed --task --threads",
@@ -31,19 +32,26 @@ COMMANDS = {
 
 
 def flags_of(parser) -> str:
-    names = [max(action.option_strings, key=len) if action.option_strings else action.metavar for action in parser._actions]
+    names = [
+        max(action.option_strings, key=len) if action.option_strings else action.metavar for action in parser._actions
+    ]
     return " ".join(sorted(names))
 
 
 def test_the_flags_that_scripts_rely_on_are_frozen() -> None:
-    commands = next(action for action in build_parser()._actions if hasattr(action, "choices") and action.choices).choices
-    assert {name: flags_of(parser) for name, parser in commands.items()} == \
-        {name: " ".join(sorted(flags.split())) for name, flags in COMMANDS.items()}
+    commands = next(
+        action for action in build_parser()._actions if hasattr(action, "choices") and action.choices
+    ).choices
+    assert {name: flags_of(parser) for name, parser in commands.items()} == {
+        name: " ".join(sorted(flags.split())) for name, flags in COMMANDS.items()
+    }
 
 
 def test_help_answers_at_once_and_imports_nothing_heavy() -> None:
-    code = ("import sys; from polysemy.cli.main import main; main(['--help'])\n"
-            "print(sorted(sys.modules.keys() & {'torch', 'numba', 'numpy', 'matplotlib', 'tokenizers', 'rich', 'jinja2'}))")
+    code = (
+        "import sys; from polysemy.cli.main import main; main(['--help'])\n"
+        "print(sorted(sys.modules.keys() & {'torch', 'numba', 'numpy', 'matplotlib', 'tokenizers', 'rich', 'jinja2'}))"
+    )
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
@@ -58,16 +66,29 @@ def test_module_and_command_are_the_same() -> None:
     assert re.fullmatch(r"polysemy \d+\.\d+\.\d+\n", found.stdout)
 
 
-@pytest.mark.parametrize("words", [[], ["tran"], ["fill"], ["train", "bert", "--steps", "x"], ["fill", "nowhere", "no gap"],
-                                   ["fill", "nowhere", "a [MASK]"], ["train", "bret", "x", "-o", "y"],
-                                   ["train", "bert", "missing.txt", "-o", "y", "--steps", "1"],
-                                   ["train", "bert", "-o", "y", "--steps", "1"],
-                                   ["describe", "bert", "--set", "training.leaning_rate=1"],
-                                   ["describe", "bert", "--set", "training.learning_rate"],
-                                   ["describe", "bert", "--size", "huge"],
-                                   ["convert", "a", "b"], ["evaluate", "nowhere"], ["compare", "nowhere", "-o", "x.html"]])
-def test_wrong_use_is_one_line_and_exit_code_2(words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path,
-                                               monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["tran"],
+        ["fill"],
+        ["train", "bert", "--steps", "x"],
+        ["fill", "nowhere", "no gap"],
+        ["fill", "nowhere", "a [MASK]"],
+        ["train", "bret", "x", "-o", "y"],
+        ["train", "bert", "missing.txt", "-o", "y", "--steps", "1"],
+        ["train", "bert", "-o", "y", "--steps", "1"],
+        ["describe", "bert", "--set", "training.leaning_rate=1"],
+        ["describe", "bert", "--set", "training.learning_rate"],
+        ["describe", "bert", "--size", "huge"],
+        ["convert", "a", "b"],
+        ["evaluate", "nowhere"],
+        ["compare", "nowhere", "-o", "x.html"],
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(
+    words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2
     error = capsys.readouterr().err

@@ -12,7 +12,6 @@ import pytest
 
 from polysemy.capability import ClozeItem
 from polysemy.errors import InputError
-from polysemy.evaluation.cloze_items import ClozeConfig
 from polysemy.ladder import judging, run, rungs
 from polysemy.ladder.builders import Built, Work
 from polysemy.ladder.run import Source, run_ladder
@@ -23,7 +22,7 @@ from polysemy.text.corpus import text_documents
 
 from .small_text import documents
 
-CONFIG = LadderConfig(size="tiny", quick=True, minutes=0.01)
+CONFIG = LadderConfig(size="tiny", quick=True, questions=150, minutes=0.01)
 BUILT: list[str] = []
 FAIL: set[str] = set()
 
@@ -50,7 +49,6 @@ def use_small_table(patch: pytest.MonkeyPatch) -> None:
         table[name] = Rung(name=name, kind="trained", build=f"{__name__}:build", recipe="bert", sees="s", costs="c",
                            good_for="g")
     patch.setattr(rungs, "RUNGS", table)
-    patch.setattr(run, "QUICK", ClozeConfig(test_items=150, dev_items=120))
     patch.setattr(run, "controls_of", lambda *_: [{"name": "blind", "accuracy": 0.06, "passed": True}])
     patch.setattr(run, "models_for_controls", lambda *_: ({}, {}))
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from small_runs import small_config, write_text
-
 from polysemy.text.corpus import Corpus
 from polysemy.text.segments import NextSentence
 from polysemy.training.budget import Budget
@@ -18,6 +16,7 @@ from polysemy.training.learner import Learner
 from polysemy.training.loop import Step
 from polysemy.training.outcome import InterruptError
 from polysemy.training.pretrain import pretrain
+from small_runs import small_config
 
 
 def main(folder: Path, steps: int, settings: dict[str, str]) -> None:
@@ -26,12 +25,6 @@ def main(folder: Path, steps: int, settings: dict[str, str]) -> None:
     config = small_config(hidden_size=32, heads=("masked_lm", "pair"), segments=NextSentence(), batch_size=7, length=32,
                           micro_batch_size=2, checkpoint_every=4, evaluate_every=4, learning_rate=3e-3,
                           dtype=settings.get("dtype", "float32"))
-    corpus = folder.parent / "corpus.txt"
-    if not corpus.exists() and rank == 0:
-        write_text(corpus)
-    while not corpus.exists() or not corpus.stat().st_size:
-        pass
-
     def act(step: Step) -> None:
         if step.number == int(settings.get("at", "0")):
             os.kill(os.getpid(), getattr(signal, settings["signal"]))
@@ -42,8 +35,8 @@ def main(folder: Path, steps: int, settings: dict[str, str]) -> None:
 
         Learner.finite = broken  # type: ignore[method-assign]
     try:
-        pretrain(config, Corpus([corpus]), folder, budget=Budget(steps=steps), sharded="sharded" in settings,
-                 progress=act)
+        pretrain(config, Corpus([folder.parent / "corpus.txt"]), folder, budget=Budget(steps=steps),
+                 sharded="sharded" in settings, progress=act)
     except InterruptError as error:
         print(f"rank {rank}: {error}", flush=True)
         raise SystemExit(error.exit_code) from None

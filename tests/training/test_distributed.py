@@ -12,6 +12,7 @@ import pytest
 
 from polysemy.artifact import load_tensors
 from polysemy.training.distributed import World, rank_rows
+from small_runs import write_text
 
 SCRIPT = str(Path(__file__).with_name("one_process.py"))
 
@@ -49,7 +50,8 @@ def test_every_row_has_one_process_and_no_process_waits_for_another(rows: int, s
 
 def test_alone_every_exchange_is_free() -> None:
     world = World()
-    assert (world.sum([1.0, 2.0]), world.largest(3.0), world.from_first("x"), world.first) == ([1.0, 2.0], 3.0, "x", True)
+    assert world.sum([1.0, 2.0]) == [1.0, 2.0]
+    assert (world.largest(3.0), world.from_first("x"), world.first) == (3.0, "x", True)
     with pytest.raises(ZeroDivisionError), world.together("dividing"):
         raise ZeroDivisionError
 
@@ -57,6 +59,7 @@ def test_alone_every_exchange_is_free() -> None:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("several") / "alone"
+    write_text(folder.parent / "corpus.txt")
     check(start(0, folder, 12))
     return folder
 
@@ -75,7 +78,8 @@ def test_two_processes_learn_what_one_learns(alone: Path, sharded: bool) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("plan", [("1", "2", "1"), ("2", "1", "3"), ("2 sharded", "1", "2"), ("1", "2 sharded", "3 sharded")])
+@pytest.mark.parametrize("plan", [("1", "2", "1"), ("2", "1", "3"), ("2 sharded", "1", "2"),
+                                  ("1", "2 sharded", "3 sharded")])
 def test_another_number_of_processes_goes_on_with_the_same_batches(alone: Path, plan: tuple[str, ...]) -> None:
     folder = alone.with_name("plan-" + "-".join(plan).replace(" ", ""))
     for processes, steps in zip(plan, (4, 8, 12), strict=True):

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import small_config, write_text
 
 from polysemy.artifact import read_folder, read_json, sha256
 from polysemy.errors import InputError
@@ -29,6 +28,7 @@ from polysemy.training.loop import Step
 from polysemy.training.outcome import InterruptError, NotFiniteError, RunError
 from polysemy.training.prepared import PreparedText, prepare_text
 from polysemy.training.pretrain import pretrain
+from small_runs import small_config, write_text
 
 STEPS = 20
 Show = Callable[[Step], None]
@@ -78,8 +78,8 @@ def whole(text: PreparedText, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_folder_holds_all_that_is_needed_and_no_pickle(whole: Path) -> None:
-    assert {path.name for path in whole.iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json", "metrics.jsonl",
-                                                       "README.md", "checkpoints"}
+    assert {path.name for path in whole.iterdir()} >= {
+        "config.json", "model.safetensors", "tokenizer.json", "README.md", "metrics.jsonl", "checkpoints"}
     assert {path.suffix for path in whole.rglob("*") if path.is_file()} <= {".json", ".jsonl", ".safetensors", ".md"}
     record = read_folder(whole).config
     assert record["recipe"] == "bert"
@@ -97,7 +97,8 @@ def test_a_run_folder_holds_all_that_is_needed_and_no_pickle(whole: Path) -> Non
 def test_metrics_have_one_row_a_step_with_the_names_that_scripts_rely_on(whole: Path) -> None:
     found = rows(whole)
     assert [row["step"] for row in found] == list(range(1, STEPS + 1))
-    assert {"step", "seconds", "tokens", "loss", "loss_masked_lm", "loss_pair", "learning_rate", "gradient_norm"} <= found[0].keys()
+    assert {"step", "seconds", "tokens", "loss", "loss_masked_lm", "loss_pair", "learning_rate",
+            "gradient_norm"} <= found[0].keys()
     assert [row["step"] for row in found if "held_out_loss" in row] == [9, 18, 20]
     assert {"held_out_masked_lm", "held_out_pair", "held_out_pair_accuracy"} <= found[-1].keys()
     assert [row["seconds"] for row in found] == sorted(row["seconds"] for row in found)

@@ -1,4 +1,5 @@
 """Every command and flag, in one literal place; nothing heavy is imported to answer `--help`."""
+
 from __future__ import annotations
 
 import argparse
@@ -26,13 +27,30 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> Parser:
     """The whole command line; `args.run` is `module:function` inside polysemy.cli."""
-    parser = Parser(prog="polysemy", epilog=USES, formatter_class=argparse.RawDescriptionHelpFormatter,
-                    description="Train every way of representing language on your own text, judge them by the same "
-                                "questions, ship the one that fits.")
+    parser = Parser(
+        prog="polysemy",
+        epilog=USES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Train every way of representing language on your own text, judge them by the same "
+        "questions, ship the one that fits.",
+    )
     parser.add_argument("--version", action="version", version=f"polysemy {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
-    for add in (_ladder, _train, _show, _recipes, _describe, _evaluate, _compare, _fill, _score, _embed, _order,
-                _tokenize, _convert):
+    for add in (
+        _ladder,
+        _train,
+        _show,
+        _recipes,
+        _describe,
+        _evaluate,
+        _compare,
+        _fill,
+        _score,
+        _embed,
+        _order,
+        _tokenize,
+        _convert,
+    ):
         add(commands)
     return parser
 
@@ -44,13 +62,27 @@ def _command(commands: argparse._SubParsersAction, name: str, run: str, summary:
 
 
 def _corpus(parser: Parser) -> None:
-    parser.add_argument("data", nargs="*", metavar="CORPUS", help="text files, folders or globs: .txt .jsonl, .gz .xz; "
-                        ".zst and .parquet with the extra `formats`")
-    parser.add_argument("--document", default="auto", choices=("auto", "blank-line", "line", "heading", "file"),
-                        help="what a document is (default: chosen from the file, and printed)")
-    parser.add_argument("--unit", default="character", choices=("character", "word"),
-                        help="Chinese words: each character, or as a segmenter cuts them (extra `zh`)")
-    parser.add_argument("--strict", action="store_true", help="refuse invalid UTF-8 with its place instead of replacing it")
+    parser.add_argument(
+        "data",
+        nargs="*",
+        metavar="CORPUS",
+        help="text files, folders or globs: .txt .jsonl, .gz .xz; .zst and .parquet with the extra `formats`",
+    )
+    parser.add_argument(
+        "--document",
+        default="auto",
+        choices=("auto", "blank-line", "line", "heading", "file"),
+        help="what a document is (default: chosen from the file, and printed)",
+    )
+    parser.add_argument(
+        "--unit",
+        default="character",
+        choices=("character", "word"),
+        help="Chinese words: each character, or as a segmenter cuts them (extra `zh`)",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse invalid UTF-8 with its place instead of replacing it"
+    )
 
 
 def _budget(parser: Parser) -> None:
@@ -77,23 +109,40 @@ def _output(parser: Parser, what: str, *, required: bool = True) -> None:
 
 
 def _settings(parser: Parser) -> None:
-    parser.add_argument("--size", default="mini", help="tiny, mini, small, medium, base, large (ALBERT also xlarge, xxlarge)")
-    parser.add_argument("--preset", default="ladder", choices=("ladder", "paper"),
-                        help="ladder: settings that learn most in minutes; paper: as published, for days of training")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-                        help="any setting, e.g. training.learning_rate=5e-4 (polysemy describe RECIPE lists them)")
+    parser.add_argument(
+        "--size", default="mini", help="tiny, mini, small, medium, base, large (ALBERT also xlarge, xxlarge)"
+    )
+    parser.add_argument(
+        "--preset",
+        default="ladder",
+        choices=("ladder", "paper"),
+        help="ladder: settings that learn most in minutes; paper: as published, for days of training",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="any setting, e.g. training.learning_rate=5e-4 (polysemy describe RECIPE lists them)",
+    )
 
 
 def _ladder(commands: argparse._SubParsersAction) -> None:
-    parser = _command(commands, "ladder", "judge:ladder", "train every rung on one corpus, judge all alike, write a report")
+    parser = _command(
+        commands, "ladder", "judge:ladder", "train every rung on one corpus, judge all alike, write a report"
+    )
     _corpus(parser)
     _output(parser, "folder of the study; the report is report.html in it")
     parser.add_argument("--demo", action="store_true", help="use documentation that is already on this machine")
     parser.add_argument("--minutes", type=float, help="training minutes a rung")
     parser.add_argument("--total", type=float, help="training minutes of all rungs together")
-    parser.add_argument("--rungs", help="comma-separated: " + ", ".join(RECIPES) + ", hf:PATH (default: all that exist)")
-    parser.add_argument("--for", dest="purpose", default="fill", choices=("fill", "score"),
-                        help="what the recommendation is for")
+    parser.add_argument(
+        "--rungs", help="comma-separated: " + ", ".join(RECIPES) + ", hf:PATH (default: all that exist)"
+    )
+    parser.add_argument(
+        "--for", dest="purpose", default="fill", choices=("fill", "score"), help="what the recommendation is for"
+    )
     parser.add_argument("--max-ms", type=float, help="slowest acceptable answer on one core, milliseconds")
     parser.add_argument("--max-mb", type=float, help="largest acceptable model, megabytes")
     parser.add_argument("--size", default="mini", help="size of neural rungs")
@@ -112,8 +161,13 @@ def _train(commands: argparse._SubParsersAction) -> None:
     _settings(parser)
     parser.add_argument("--tokenizer", metavar="DIR", help="use the tokenizer of this folder instead of training one")
     parser.add_argument("--from", dest="start", metavar="DIR", help="go on from a trained model, on new text")
-    parser.add_argument("--replay", type=float, default=0.0, metavar="RATE",
-                        help="with --from: part of each batch taken from the old text, 0..1")
+    parser.add_argument(
+        "--replay",
+        type=float,
+        default=0.0,
+        metavar="RATE",
+        help="with --from: part of each batch taken from the old text, 0..1",
+    )
     parser.add_argument("--resume", action="store_true", help="fail when there is nothing to resume")
     parser.add_argument("--overwrite", action="store_true", help="start anew, removing what is in the output folder")
     parser.add_argument("--fsdp", action="store_true", help="under torchrun: shard weights and optimizer (FSDP2)")
@@ -139,7 +193,9 @@ def _recipes(commands: argparse._SubParsersAction) -> None:
 
 
 def _describe(commands: argparse._SubParsersAction) -> None:
-    parser = _command(commands, "describe", "recipes:describe", "all about one recipe: parameters, cost, settings, deviations")
+    parser = _command(
+        commands, "describe", "recipes:describe", "all about one recipe: parameters, cost, settings, deviations"
+    )
     parser.add_argument("recipe", metavar="RECIPE")
     _settings(parser)
     _json(parser)
@@ -182,7 +238,9 @@ def _score(commands: argparse._SubParsersAction) -> None:
 def _embed(commands: argparse._SubParsersAction) -> None:
     parser = _command(commands, "embed", "use:embed", "turn each line into a vector")
     parser.add_argument("model", metavar="DIR")
-    parser.add_argument("data", metavar="FILE", help="one text a line, or text TAB text for pairs; - for standard input")
+    parser.add_argument(
+        "data", metavar="FILE", help="one text a line, or text TAB text for pairs; - for standard input"
+    )
     _output(parser, "vectors as .npy (or .npz for token and word vectors)", required=False)
     parser.add_argument("--layer", default="-1", help="0 is the embedding, -1 the last layer")
     parser.add_argument("--pooling", default="mean", choices=("mean", "cls", "token", "word"))
@@ -200,11 +258,17 @@ def _order(commands: argparse._SubParsersAction) -> None:
 
 
 def _tokenize(commands: argparse._SubParsersAction) -> None:
-    parser = _command(commands, "tokenize", "use:tokenize", "show the pieces of a text, beside those of other tokenizers")
+    parser = _command(
+        commands, "tokenize", "use:tokenize", "show the pieces of a text, beside those of other tokenizers"
+    )
     parser.add_argument("model", metavar="DIR", help="run folder, tokenizer folder or file")
     parser.add_argument("text", metavar="TEXT")
-    parser.add_argument("--beside", nargs="*", metavar="DIR", help="other tokenizers (default: BPE and Unigram trained "
-                        "on the same text, when it is still there)")
+    parser.add_argument(
+        "--beside",
+        nargs="*",
+        metavar="DIR",
+        help="other tokenizers (default: BPE and Unigram trained on the same text, when it is still there)",
+    )
     _json(parser)
 
 

@@ -1,4 +1,5 @@
 """`convert`: to and from the formats of other tools."""
+
 from __future__ import annotations
 
 import argparse
@@ -11,8 +12,10 @@ def convert(args: argparse.Namespace) -> None:
     from polysemy.models.hugging_face import from_hugging_face, to_hugging_face
 
     if args.to == "hf":
-        to_hugging_face(args.source, args.target)
+        notes = to_hugging_face(args.source, args.target)
         note(f"{args.target}: opens with transformers' AutoModelForMaskedLM and AutoTokenizer")
     else:
-        from_hugging_face(args.source, args.target)
+        notes = from_hugging_face(args.source, args.target)
         note(f"{args.target}: use it with polysemy fill, embed, score, evaluate")
+    for line in notes:
+        note(line)

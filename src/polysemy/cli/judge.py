@@ -1,4 +1,5 @@
 """`ladder`, `evaluate` and `compare`: the same questions for every model, and the report."""
+
 from __future__ import annotations
 
 import argparse
@@ -24,9 +25,20 @@ def ladder(args: argparse.Namespace) -> None:
     if args.demo and args.data:
         raise InputError(f"CORPUS must be left out with --demo, got {args.data[0]}")
     rungs = tuple(name.strip() for name in (args.rungs or "").split(",") if name.strip())
-    config = LadderConfig(minutes=args.minutes, total=args.total, rungs=rungs, purpose=args.purpose, max_ms=args.max_ms,
-                          max_mb=args.max_mb, size=args.size, seed=args.seed, quick=args.quick, unit=args.unit,
-                          threads=args.threads, device=args.device)
+    config = LadderConfig(
+        minutes=args.minutes,
+        total=args.total,
+        rungs=rungs,
+        purpose=args.purpose,
+        max_ms=args.max_ms,
+        max_mb=args.max_mb,
+        size=args.size,
+        seed=args.seed,
+        quick=args.quick,
+        unit=args.unit,
+        threads=args.threads,
+        device=args.device,
+    )
     folder = Path(args.output)
     if args.demo:
         corpus, title = _demo_corpus(folder), "The documentation on this machine"
@@ -38,13 +50,25 @@ def ladder(args: argparse.Namespace) -> None:
         corpus, title = corpus_of(args), ""
     command = "polysemy " + shlex.join(sys.argv[1:])
     with Telling() as tell:
-        report = run_ladder(Source(corpus=corpus, title=title, command=command), folder, config,
-                            overwrite=args.overwrite, tell=tell)
+        report = run_ladder(
+            Source(corpus=corpus, title=title, command=command), folder, config, overwrite=args.overwrite, tell=tell
+        )
     study = read_json(folder / STUDY)
     header, rows, lines = summary(study)
-    emit(args, {"report": str(report), "recommendation": study["recommendation"], "rungs": study["rungs"]},
-         "\n".join(["", table(header, rows, right="cloze,±,bits,loss,training,size,latency"), "", *lines, "",
-                    f"report: {report}"]))
+    emit(
+        args,
+        {"report": str(report), "recommendation": study["recommendation"], "rungs": study["rungs"]},
+        "\n".join(
+            [
+                "",
+                table(header, rows, right="cloze,±,bits,loss,training,size,latency"),
+                "",
+                *lines,
+                "",
+                f"report: {report}",
+            ]
+        ),
+    )
 
 
 DEMO_MINUTES = 5.0
@@ -76,7 +100,7 @@ class Telling:
         elif self.terminal:
             import shutil
 
-            print(f"\r\x1b[2K{line[:shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[2K{line[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
             self.open = True
 
     def _clear(self) -> None:
@@ -104,12 +128,21 @@ def evaluate(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="polysemy-") as work:
         source, items = _questions(args, opened, model, Path(work), "cloze" in tasks)
         found = judge(model, tasks, source, items=items, folder=args.model)
-    result = {"model": args.model, **{key: value for task in found.values() for key, value in task.items()
-                                      if not isinstance(value, dict)}, "tasks": found}
+    result = {
+        "model": args.model,
+        **{key: value for task in found.values() for key, value in task.items() if not isinstance(value, dict)},
+        "tasks": found,
+    }
     write_json(opened.path / "evaluation.json", result)
-    rows = [(task, name.replace("_", " "), _shown(value)) for task, values in found.items()
-            for name, value in values.items() if isinstance(value, int | float) and not isinstance(value, bool)]
-    remarks = [f"{task}: {values[name]}" for task, values in found.items() for name in ("label", "note") if values.get(name)]
+    rows = [
+        (task, name.replace("_", " "), _shown(value))
+        for task, values in found.items()
+        for name, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    remarks = [
+        f"{task}: {values[name]}" for task, values in found.items() for name in ("label", "note") if values.get(name)
+    ]
     emit(args, result, "\n".join([table(("task", "", "value"), rows, right="value"), *remarks]))
 
 
@@ -124,8 +157,10 @@ def _questions(args: argparse.Namespace, opened: Any, model: Any, work: Path, cl
         return items, items
     if args.data:
         split = split_corpus(Corpus(args.data), work / "split")
-        note("words are counted in 80 % of --data and questions asked from the rest; has the model read this text? "
-             "That cannot be seen from here")
+        note(
+            "words are counted in 80 % of --data and questions asked from the rest; has the model read this text? "
+            "That cannot be seen from here"
+        )
     else:
         split = split_of_run(opened.config, work / "split")
     for line in split.describe():

@@ -1,8 +1,9 @@
-"""The command `polysemy`: reads the words, imports what the command needs, prints its result, maps errors to exit codes.
+"""The command `polysemy`: reads the words, imports what the command needs, maps errors to exit codes.
 
 0 done · 1 failed · 2 wrong use or bad input (one line) · 128 + signal when stopped.
 Results go to standard output (`--json`: one JSON object), everything else to standard error.
 """
+
 from __future__ import annotations
 
 import importlib

@@ -1,4 +1,5 @@
 """What commands print: plain aligned text for people, one JSON object for machines, never raw control characters."""
+
 from __future__ import annotations
 
 import json
@@ -25,8 +26,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, right: str
     numbers = {i for i, name in enumerate(header) if name in right.split(",")}
     lines = []
     for row in cells:
-        padded = [" " * (widths[i] - width(cell)) + cell if i in numbers else cell + " " * (widths[i] - width(cell))
-                  for i, cell in enumerate(row)]
+        padded = [
+            " " * (widths[i] - width(cell)) + cell if i in numbers else cell + " " * (widths[i] - width(cell))
+            for i, cell in enumerate(row)
+        ]
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
 
@@ -51,7 +54,9 @@ def lines_of(path: str) -> list[str]:
     except OSError as error:
         raise InputError(f"input must be a readable file, got {path} ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"input must be UTF-8, got byte {error.object[error.start]:#04x} at {error.start} of {path}") from error
+        raise InputError(
+            f"input must be UTF-8, got byte {error.object[error.start]:#04x} at {error.start} of {path}"
+        ) from error
     lines = [line for line in lines if line.strip()]
     if not lines:
         raise InputError(f"input must hold at least one line of text, got none in {path}")

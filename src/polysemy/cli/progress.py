@@ -1,4 +1,5 @@
 """How long work is shown: a bar on a terminal, a line now and then in a log, nothing in a pipe."""
+
 from __future__ import annotations
 
 import sys
@@ -31,19 +32,32 @@ class TrainingProgress:
             rate = step.tokens / max(now - self.previous, 1e-9)
             self.smooth = rate if self.smooth is None else 0.95 * self.smooth + 0.05 * rate
         self.previous = now
-        scores = "".join(f" · {name.replace('_', ' ')} {value:.3f}" for name, value in step.scores.items()
-                         if name == "held_out_loss")
-        bar.update(self.task, completed=step.fraction, loss=f"loss {step.loss:.3f}{scores}",
-                   rate=f"{count(self.smooth or 0)} tokens/s", left=_clock(step.seconds_left))
+        scores = "".join(
+            f" · {name.replace('_', ' ')} {value:.3f}" for name, value in step.scores.items() if name == "held_out_loss"
+        )
+        bar.update(
+            self.task,
+            completed=step.fraction,
+            loss=f"loss {step.loss:.3f}{scores}",
+            rate=f"{count(self.smooth or 0)} tokens/s",
+            left=_clock(step.seconds_left),
+        )
 
     def _drawn(self) -> Any:
         if self.bar is None:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
-            self.bar = Progress(TextColumn(self.title), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-                                TextColumn("{task.fields[loss]}"), TextColumn("{task.fields[rate]}"),
-                                TextColumn("{task.fields[left]}"), console=Console(stderr=True), transient=False)
+            self.bar = Progress(
+                TextColumn(self.title),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TextColumn("{task.fields[loss]}"),
+                TextColumn("{task.fields[rate]}"),
+                TextColumn("{task.fields[left]}"),
+                console=Console(stderr=True),
+                transient=False,
+            )
             self.task = self.bar.add_task(self.title, total=1.0, loss="", rate="", left="")
             self.bar.start()
         return self.bar

@@ -1,4 +1,5 @@
 """`recipes` and `describe`: what can be trained, what it costs, where it differs from its paper."""
+
 from __future__ import annotations
 
 import argparse
@@ -7,7 +8,8 @@ import importlib
 from typing import Any
 
 from polysemy.cli.printing import count, emit, table
-from polysemy.config import Config, describe as describe_type, field_notes, hints_of
+from polysemy.config import Config, field_notes, hints_of
+from polysemy.config import describe as describe_type
 from polysemy.models import RECIPES, find_recipe, resolve
 
 
@@ -18,12 +20,30 @@ def recipes(args: argparse.Namespace) -> None:
     found = []
     for row in RECIPES.values():
         cost = cost_of(resolve(row.configure)(size=args.size))
-        found.append({"recipe": row.name, "summary": row.summary, "paper": row.paper, "size": args.size, **cost.to_dict(),
-                      "capabilities": list(row.capabilities), "exports": list(row.exports)})
-    lines = [(r["recipe"], count(r["parameters"]), f"{r['file_bytes'] / 1e6:.1f} MB", count(r["flops_per_token"]),
-              r["summary"]) for r in found]
-    text = table(("recipe", "parameters", "file", "FLOPs a token", "what it is"), lines,
-                 right="parameters,file,FLOPs a token")
+        found.append(
+            {
+                "recipe": row.name,
+                "summary": row.summary,
+                "paper": row.paper,
+                "size": args.size,
+                **cost.to_dict(),
+                "capabilities": list(row.capabilities),
+                "exports": list(row.exports),
+            }
+        )
+    lines = [
+        (
+            r["recipe"],
+            count(r["parameters"]),
+            f"{r['file_bytes'] / 1e6:.1f} MB",
+            count(r["flops_per_token"]),
+            r["summary"],
+        )
+        for r in found
+    ]
+    text = table(
+        ("recipe", "parameters", "file", "FLOPs a token", "what it is"), lines, right="parameters,file,FLOPs a token"
+    )
     emit(args, {"recipes": found}, f"size {args.size}\n{text}\n\nmore: polysemy describe RECIPE --size SIZE")
 
 
@@ -35,17 +55,30 @@ def describe(args: argparse.Namespace) -> None:
     config = configured(args)
     cost = cost_of(config)
     deviations = list(importlib.import_module(row.configure.partition(":")[0]).DEVIATIONS)
-    result = {"recipe": row.name, "paper": row.paper, "summary": row.summary, "config": config.to_dict(),
-              "cost": cost.to_dict(), "deviations": deviations}
+    result = {
+        "recipe": row.name,
+        "paper": row.paper,
+        "summary": row.summary,
+        "config": config.to_dict(),
+        "cost": cost.to_dict(),
+        "deviations": deviations,
+    }
     megabytes = (cost.optimizer_bytes + cost.activation_bytes) / 1e6
-    lines = [f"{row.name}, {config.size}, preset {config.preset}: {row.summary} ({row.paper})", "",
-             f"parameters            {cost.parameters:,} ({cost.body_parameters:,} in the body)",
-             f"file                  {cost.file_bytes / 1e6:.1f} MB as float32",
-             f"training              {count(cost.flops_per_token)} FLOPs a token, about {megabytes:,.0f} MB of memory "
-             f"at {config.training.batch_size} rows of {config.training.length}",
-             f"reading a token       {count(cost.inference_flops_per_token)} FLOPs", "",
-             "where it differs from the paper:", *(f"  - {sentence}" for sentence in deviations), "",
-             "settings (--set KEY=VALUE):", *_settings_of(config, "")]
+    lines = [
+        f"{row.name}, {config.size}, preset {config.preset}: {row.summary} ({row.paper})",
+        "",
+        f"parameters            {cost.parameters:,} ({cost.body_parameters:,} in the body)",
+        f"file                  {cost.file_bytes / 1e6:.1f} MB as float32",
+        f"training              {count(cost.flops_per_token)} FLOPs a token, about {megabytes:,.0f} MB of memory "
+        f"at {config.training.batch_size} rows of {config.training.length}",
+        f"reading a token       {count(cost.inference_flops_per_token)} FLOPs",
+        "",
+        "where it differs from the paper:",
+        *(f"  - {sentence}" for sentence in deviations),
+        "",
+        "settings (--set KEY=VALUE):",
+        *_settings_of(config, ""),
+    ]
     emit(args, result, "\n".join(lines))
 
 
@@ -76,5 +109,7 @@ def _settings_of(config: Config, prefix: str) -> list[str]:
             lines.extend(_settings_of(value, f"{prefix}{field.name}."))
         else:
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            lines.append(f"  {prefix}{field.name} = {shown}" + (f"   {notes[field.name]}" if field.name in notes else ""))
+            lines.append(
+                f"  {prefix}{field.name} = {shown}" + (f"   {notes[field.name]}" if field.name in notes else "")
+            )
     return lines

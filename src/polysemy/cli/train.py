@@ -1,4 +1,5 @@
 """`train` and `show`: from a corpus to a run folder, and the rows it is made from."""
+
 from __future__ import annotations
 
 import argparse
@@ -34,14 +35,37 @@ def train(args: argparse.Namespace) -> None:
     tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else None
     with TrainingProgress(f"{config.recipe} {config.size}") as progress:
         resolve(find_recipe(args.recipe).train)(
-            config, corpus, folder, budget=budget, seed=args.seed, tokenizer=tokenizer,
-            start_from=Path(args.start) if args.start else None, replay=args.replay, device=args.device,
-            sharded=args.fsdp, unit=args.unit, progress=progress)
+            config,
+            corpus,
+            folder,
+            budget=budget,
+            seed=args.seed,
+            tokenizer=tokenizer,
+            start_from=Path(args.start) if args.start else None,
+            replay=args.replay,
+            device=args.device,
+            sharded=args.fsdp,
+            unit=args.unit,
+            progress=progress,
+        )
     result = summary(folder)
-    emit(args, result, table(("model", "steps", "tokens", "seconds", "held-out loss"), [(
-        str(folder), result["step"], result["tokens"], f"{result['seconds']:.0f}",
-        "-" if result["held_out_loss"] is None else f"{result['held_out_loss']:.4f}")],
-        right="steps,tokens,seconds,held-out loss"))
+    emit(
+        args,
+        result,
+        table(
+            ("model", "steps", "tokens", "seconds", "held-out loss"),
+            [
+                (
+                    str(folder),
+                    result["step"],
+                    result["tokens"],
+                    f"{result['seconds']:.0f}",
+                    "-" if result["held_out_loss"] is None else f"{result['held_out_loss']:.4f}",
+                )
+            ],
+            right="steps,tokens,seconds,held-out loss",
+        ),
+    )
     for row in result["forgetting"]:
         note(f"held-out loss on {row['text']} text: {row['before']:.3f} -> {row['after']:.3f} ({row['change']:+.3f})")
 
@@ -63,8 +87,15 @@ def show(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="polysemy-") as work:
         text = prepare_text(corpus, config, work, tokenizer=tokenizer, unit=args.unit)
         rows = max(args.examples, 1)
-        batches = Batches(text.train, text.tokenizer, config.segments, config.corruption, batch_size=rows,
-                          length=config.training.length, seed=args.seed)
+        batches = Batches(
+            text.train,
+            text.tokenizer,
+            config.segments,
+            config.corruption,
+            batch_size=rows,
+            length=config.training.length,
+            seed=args.seed,
+        )
         batch = batches[args.step]
         names = getattr(config.segments, "pair_names", None)
         print("\n\n".join(plain_lines(render(batch, text.tokenizer, row, pair_names=names)) for row in range(rows)))
@@ -80,11 +111,12 @@ def corpus_of(args: argparse.Namespace) -> Any:
     from polysemy.text.corpus import Corpus
 
     if not args.data:
-        raise InputError("CORPUS must name at least one file or folder, got none; "
-                         "polysemy ladder --demo needs none")
+        raise InputError("CORPUS must name at least one file or folder, got none; polysemy ladder --demo needs none")
     corpus = Corpus(args.data, document=args.document, strict=args.strict)
-    note(f"{len(corpus.files)} file{'s' * (len(corpus.files) != 1)}, {corpus.bytes / 1e6:.1f} MB, "
-         f"a document is a {corpus.document_rule}")
+    note(
+        f"{len(corpus.files)} file{'s' * (len(corpus.files) != 1)}, {corpus.bytes / 1e6:.1f} MB, "
+        f"a document is a {corpus.document_rule}"
+    )
     return corpus
 
 
@@ -92,9 +124,12 @@ def budget_of(args: argparse.Namespace) -> Any:
     """Steps, minutes, epochs or tokens; ten minutes when nothing was said."""
     from polysemy.training.budget import Budget
 
-    given = {name: getattr(args, name) for name in ("steps", "minutes", "epochs", "tokens") if getattr(args, name) is not None}
+    names = ("steps", "minutes", "epochs", "tokens")
+    given: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if not given:
-        note(f"no budget was given: training for {DEFAULT_MINUTES:g} minutes (--minutes, --steps, --epochs or --tokens)")
+        note(
+            f"no budget was given: training for {DEFAULT_MINUTES:g} minutes (--minutes, --steps, --epochs or --tokens)"
+        )
         given = {"minutes": DEFAULT_MINUTES}
     if "tokens" in given:
         given["tokens"] = int(given["tokens"])
@@ -136,6 +171,13 @@ def summary(folder: Path) -> dict[str, Any]:
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines() if line.strip()]
     last = rows[-1] if rows else {}
     held_out = next((row["held_out_loss"] for row in reversed(rows) if "held_out_loss" in row), None)
-    return {"output": str(folder), "recipe": record["recipe"], "step": last.get("step", 0), "tokens": last.get("tokens", 0),
-            "seconds": last.get("seconds", 0.0), "loss": last.get("loss"), "held_out_loss": held_out,
-            "forgetting": record.get("forgetting", [])}
+    return {
+        "output": str(folder),
+        "recipe": record["recipe"],
+        "step": last.get("step", 0),
+        "tokens": last.get("tokens", 0),
+        "seconds": last.get("seconds", 0.0),
+        "loss": last.get("loss"),
+        "held_out_loss": held_out,
+        "forgetting": record.get("forgetting", []),
+    }

@@ -1,4 +1,5 @@
 """Commands that use a trained model: fill, score, embed, order, tokenize."""
+
 from __future__ import annotations
 
 import argparse
@@ -32,12 +33,20 @@ def fill(args: argparse.Namespace) -> None:
         if GAP not in text:
             raise InputError(f"text must hold a gap written {GAP}, got {text[:60]!r}")
     model = load(args, "fill")
-    results = [{"text": text, "gaps": [[asdict(c) | {"token": c.text} for c in gap] for gap in model.fill(text, args.top)]}
-               for text in texts]
+    results = [
+        {"text": text, "gaps": [[asdict(c) | {"token": c.text} for c in gap] for gap in model.fill(text, args.top)]}
+        for text in texts
+    ]
     blocks = []
     for result in results:
-        gaps = [table(("word", "probability", ""), [(c["text"], f"{c['probability']:.4f}", "▇" * round(30 * c["probability"]))
-                                                    for c in gap], right="probability") for gap in result["gaps"]]
+        gaps = [
+            table(
+                ("word", "probability", ""),
+                [(c["text"], f"{c['probability']:.4f}", "▇" * round(30 * c["probability"])) for c in gap],
+                right="probability",
+            )
+            for gap in result["gaps"]
+        ]
         blocks.append(plain(result["text"]) + "\n" + "\n\n".join(gaps))
     emit(args, results[0] if args.text != "-" else {"results": results}, "\n\n".join(blocks))
 
@@ -51,13 +60,30 @@ def score(args: argparse.Namespace) -> None:
     results = []
     for text in texts:
         found = model.score(text)
-        results.append({"text": text, **asdict(found), "perplexity": math.exp(-found.log_probability / max(found.tokens, 1)),
-                        "bits_per_byte": -found.log_probability / math.log(2) / max(found.bytes, 1)})
+        results.append(
+            {
+                "text": text,
+                **asdict(found),
+                "perplexity": math.exp(-found.log_probability / max(found.tokens, 1)),
+                "bits_per_byte": -found.log_probability / math.log(2) / max(found.bytes, 1),
+            }
+        )
     pseudo = any(r["pseudo"] for r in results)
-    rows = [(r["text"][:60], f"{r['log_probability']:.2f}", r["tokens"], f"{r['perplexity']:.2f}", f"{r['bits_per_byte']:.3f}")
-            for r in results]
-    text = table(("text", "log-probability", "tokens", "perplexity", "bits a byte"), rows,
-                 right="log-probability,tokens,perplexity,bits a byte")
+    rows = [
+        (
+            r["text"][:60],
+            f"{r['log_probability']:.2f}",
+            r["tokens"],
+            f"{r['perplexity']:.2f}",
+            f"{r['bits_per_byte']:.3f}",
+        )
+        for r in results
+    ]
+    text = table(
+        ("text", "log-probability", "tokens", "perplexity", "bits a byte"),
+        rows,
+        right="log-probability,tokens,perplexity,bits a byte",
+    )
     if pseudo:
         text += "\npseudo: each token was predicted from both sides, so this does not compare with a causal model"
     emit(args, results[0] if args.text != "-" else {"results": results}, text)
@@ -97,7 +123,11 @@ def order(args: argparse.Namespace) -> None:
     if len(sentences) < 2:
         raise InputError(f"input must hold at least two sentences, got {len(sentences)} in {args.data}")
     found = load(args, "order").order(sentences)
-    emit(args, {"order": found, "sentences": [sentences[i] for i in found]}, "\n".join(plain(sentences[i]) for i in found))
+    emit(
+        args,
+        {"order": found, "sentences": [sentences[i] for i in found]},
+        "\n".join(plain(sentences[i]) for i in found),
+    )
 
 
 def tokenize(args: argparse.Namespace) -> None:
@@ -111,15 +141,24 @@ def tokenize(args: argparse.Namespace) -> None:
         for path in sorted(Path(args.model).glob("tokenizers/*.json")):
             found.append(_pieces(Tokenizer.load(path), args.text, str(path)))
     rows = [(f["kind"], f["vocab_size"], len(f["pieces"]), " ".join(f["pieces"])) for f in found]
-    emit(args, {"text": args.text, "tokenizers": found},
-         table(("kind", "vocabulary", "pieces", ""), rows, right="vocabulary,pieces"))
+    emit(
+        args,
+        {"text": args.text, "tokenizers": found},
+        table(("kind", "vocabulary", "pieces", ""), rows, right="vocabulary,pieces"),
+    )
 
 
 def _pieces(tokenizer: Any, text: str, source: str) -> dict[str, Any]:
     encoding = tokenizer.encode(text)
-    return {"source": source, "kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size,
-            "pieces": tokenizer.pieces(encoding.ids), "ids": [int(i) for i in encoding.ids],
-            "starts": [int(i) for i in encoding.starts], "ends": [int(i) for i in encoding.ends]}
+    return {
+        "source": source,
+        "kind": tokenizer.kind,
+        "vocab_size": tokenizer.vocab_size,
+        "pieces": tokenizer.pieces(encoding.ids),
+        "ids": [int(i) for i in encoding.ids],
+        "starts": [int(i) for i in encoding.starts],
+        "ends": [int(i) for i in encoding.ends],
+    }
 
 
 def _save_vectors(path: Path, vectors: Any, ragged: bool) -> None:

@@ -3,6 +3,7 @@
 A run holds out one passage in a hundred by its hash (training/prepared.py), so the same files give the same passages
 again.  What they share with the training text is taken out of them: training is over, so the test has to give way.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,8 +30,10 @@ def split_of_run(record: Mapping[str, Any], folder: Path) -> Split:
     text = record.get("text") or {}
     files = [Path(name) for name in text.get("files", ())]
     if not files or not all(file.is_file() for file in files):
-        raise InputError("text that the run was trained on must still be there to judge it by what was held out, got "
-                         f"{next((str(f) for f in files if not f.is_file()), 'none')}; name other text with --data")
+        raise InputError(
+            "text that the run was trained on must still be there to judge it by what was held out, got "
+            f"{next((str(f) for f in files if not f.is_file()), 'none')}; name other text with --data"
+        )
     train, held_out = hold_out(Corpus(files, document=text.get("rule", "auto")))
     if held_out is None:
         raise InputError(f"text must be long enough for some to be held out, got {train.bytes:,} bytes; use --data")
@@ -40,15 +43,30 @@ def split_of_run(record: Mapping[str, Any], folder: Path) -> Split:
         seen = _write(work / "train.txt", (tidy(document.text) for document in train), _index(blocks), counts["train"])
         left = without_shared(blocks, RunIndex([seen]))
         kept = [block for block in left.kept if block]
-        halves = {name: [block for block in kept if hash_of(block) % 2 == half] for half, name in enumerate(("dev", "test"))}
+        halves = {
+            name: [block for block in kept if hash_of(block) % 2 == half] for half, name in enumerate(("dev", "test"))
+        }
         for name, half in halves.items():
             counts[name] = _Counts()
             _write(work / f"{name}.txt", half, RunIndex([]), counts[name])
-    overlap = {"removed_from": "the held-out text", "run": "13 words or 20 Han characters", "documents": left.touched, "words": left.shared_words,
-               "copies": left.copies, "checked_words": left.words, "share": left.shared_words / max(left.words, 1),
-               "removed": True, "dev_words": 0}
-    return Split(folder=folder, fingerprint=f"held out of {record.get('text_hash', '')}", overlap=overlap, cut_documents=0,
-                 counts={name: asdict(count) for name, count in counts.items()})
+    overlap = {
+        "removed_from": "the held-out text",
+        "run": "13 words or 20 Han characters",
+        "documents": left.touched,
+        "words": left.shared_words,
+        "copies": left.copies,
+        "checked_words": left.words,
+        "share": left.shared_words / max(left.words, 1),
+        "removed": True,
+        "dev_words": 0,
+    }
+    return Split(
+        folder=folder,
+        fingerprint=f"held out of {record.get('text_hash', '')}",
+        overlap=overlap,
+        cut_documents=0,
+        counts={name: asdict(count) for name, count in counts.items()},
+    )
 
 
 @dataclass

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MILESTONES = (1 / 16, 1 / 4)
 """Parts of the budget at which a rung in training is judged too: with the end they make its curve."""
-CURVE_ITEMS = (600, 300)
-"""(test, dev) questions asked of a model on its way"""
+CURVE_SHARE, CURVE_MOST = 0.3, 600
+"""part of the questions asked of a model on its way, and the most of test and of dev"""
 TELL_EVERY = 5.0  # seconds between lines of progress
 Tell = Callable[[str, bool], None]
 """(line, passing): a passing line is overtaken by the next one, so a terminal may write over it"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from polysemy.ladder.builders import CURVE_ITEMS, MILESTONES, config_of
+from polysemy.ladder.builders import CURVE_SHARE, MILESTONES, config_of
 from polysemy.ladder.rungs import Rung
 from polysemy.ladder.settings import LadderConfig
 from polysemy.report import wording
@@ -26,7 +26,7 @@ def estimate(corpus: Documents, rungs: Sequence[Rung], todo: Sequence[Rung], con
     yield (f"{len(rungs)} rungs: {', '.join(rung.label for rung in rungs)}"
            + (f" ({len(rungs) - len(todo)} done before)" if len(todo) < len(rungs) else ""))
     seconds = corpus.bytes / PREPARED_BYTES_A_SECOND + 20
-    questions = (3_000 if config.quick else 7_000) + len(MILESTONES) * sum(CURVE_ITEMS)
+    questions = (config.cloze.test_items + config.cloze.dev_items) * (1 + len(MILESTONES) * CURVE_SHARE)
     memory = BASE_BYTES
     if trained:
         from polysemy.models.cost import cost_of

@@ -11,7 +11,7 @@ from polysemy.errors import InputError
 from polysemy.evaluation.cloze import ClozeResult, judge
 from polysemy.evaluation.cloze_items import ClozeSet, Question
 from polysemy.evaluation.passages import passages_of, sentences_of
-from polysemy.ladder.builders import CURVE_ITEMS, Built, Work
+from polysemy.ladder.builders import CURVE_MOST, CURVE_SHARE, Built, Work
 from polysemy.report import wording
 
 LOSS_WORDS, QUICK_LOSS_WORDS = 40_000, 12_000
@@ -34,8 +34,9 @@ def judge_rung(work: Work, built: Built) -> dict[str, Any]:
     return found
 
 
-def subset(items: ClozeSet, test: int, dev: int) -> ClozeSet:
-    """The first questions of each band, in their order: every band keeps its part."""
+def curve_items(items: ClozeSet) -> ClozeSet:
+    """The questions of a curve: the first of each band, in their order, so that every band keeps its part."""
+    test, dev = (min(CURVE_MOST, round(CURVE_SHARE * len(part))) for part in (items.test, items.dev))
     return dataclasses.replace(items, test=_first(items.test, test), dev=_first(items.dev, dev))
 
 
@@ -89,7 +90,7 @@ def _curve(work: Work, built: Built, result: ClozeResult, loss: float | None,
     """Accuracy and loss at each milestone, by the quick questions, and at the end by all of them."""
     from polysemy.models.text_encoder import TextEncoder
 
-    quick = subset(work.items, *CURVE_ITEMS)
+    quick = curve_items(work.items)
     rows = []
     for seconds, folder in built.milestones:
         model = TextEncoder.load(folder).to(work.device)
@@ -135,7 +136,7 @@ def controls_of(work: Work, trained: dict[str, Any], untrained: dict[str, Any]) 
     """The verdicts on the questions themselves, as rows of the report: what knows no context must be at chance."""
     from polysemy.evaluation.controls import at_chance, run_controls, shuffle_contexts
 
-    quick = subset(work.items, *CURVE_ITEMS)
+    quick = curve_items(work.items)
     shuffled = shuffle_contexts(quick, work.seed)
     verdicts = run_controls(work.items, work.split, seed=work.seed)
     verdicts += [at_chance(name, judge(model, quick), seed=work.seed) for name, model in untrained.items()]

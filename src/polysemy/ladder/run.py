@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 from polysemy.artifact import read_json, write_json
 from polysemy.errors import InputError
-from polysemy.evaluation.cloze_items import QUICK, ClozeConfig
 from polysemy.evaluation.split import split_corpus
 from polysemy.evaluation.study import ITEMS, prepare_items
 from polysemy.ladder.builders import Tell, Work, config_of
@@ -84,7 +83,7 @@ def _plan(corpus: Documents, config: LadderConfig, minutes: float, threads: int)
     """What must not change while a study goes on."""
     return {"format": FORMAT, "corpus": corpus.fingerprint(), "document_rule": corpus.document_rule,
             "minutes": round(minutes, 6), "size": config.size, "seed": config.seed, "unit": config.unit,
-            "quick": config.quick, "threads": threads}
+            "quick": config.quick, "questions": config.cloze.test_items, "threads": threads}
 
 
 def _claim(folder: Path, plan: dict[str, Any], overwrite: bool) -> None:
@@ -152,9 +151,7 @@ class _Ladder:
         if self.config.quick:
             text = replace(text, held_out=None)  # the judge measures the loss; twice would cost a short run dearly
         self.tell("making the questions ...", True)
-        wanted = QUICK if self.config.quick else ClozeConfig()
-        items = prepare_items(split, self.folder / ITEMS, wanted.replace(seed=self.config.seed, unit=self.config.unit),
-                              text.tokenizer)
+        items = prepare_items(split, self.folder / ITEMS, self.config.cloze, text.tokenizer)
         self.tell(items.describe(), False)
         return Work(split=split, text=text, items=items, minutes=minutes, size=self.config.size, seed=self.config.seed,
                     unit=self.config.unit, device=device, quick=self.config.quick, tell=self.tell)

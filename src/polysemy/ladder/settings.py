@@ -6,6 +6,7 @@ from typing import Literal
 
 from polysemy.config import Config
 from polysemy.errors import InputError
+from polysemy.evaluation.cloze_items import QUICK, ClozeConfig
 
 Purpose = Literal["fill", "score"]
 MINUTES = 5.0
@@ -34,6 +35,8 @@ class LadderConfig(Config):
     """what a Chinese word is"""
     quick: bool = False
     """fewer questions, shorter measurements"""
+    questions: int | None = None
+    """asked of every rung, and half as many for the calibration; none means 5,000, or 2,000 when quick"""
     threads: int | None = None
     """none means all cores of this process"""
     device: str = "auto"
@@ -41,12 +44,22 @@ class LadderConfig(Config):
     def check(self) -> None:
         if self.minutes is not None and self.total is not None:
             raise InputError("budget must be minutes a rung or total, got both")
+        if self.questions is not None and self.questions < 100:
+            raise InputError(f"questions must be at least 100, got {self.questions}")
         for name in ("minutes", "total", "max_ms", "max_mb"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InputError(f"{name} must be above 0, got {value}")
         if self.threads is not None and self.threads < 1:
             raise InputError(f"threads must be at least 1, got {self.threads}")
+
+    @property
+    def cloze(self) -> ClozeConfig:
+        """How the questions are made."""
+        made = (QUICK if self.quick else ClozeConfig()).replace(seed=self.seed, unit=self.unit)
+        if self.questions is None:
+            return made
+        return made.replace(test_items=self.questions, dev_items=max(self.questions // 2, 50))
 
     def minutes_of(self, trained: int) -> float:
         """Training minutes of each of `trained` rungs."""

@@ -2,6 +2,7 @@
 
 Nothing is imported until a recipe is used; the command line, `load`, the README table and the contract suite read this.
 """
+
 from __future__ import annotations
 
 import importlib
@@ -34,18 +35,29 @@ class Recipe:
 
 
 def _masked(name: str, summary: str, paper: str, *more: str) -> Recipe:
-    return Recipe(name=name, summary=summary, paper=paper, configure=f"polysemy.models.{name}:configure",
-                  train="polysemy.training.pretrain:pretrain", load="polysemy.models.text_encoder:TextEncoder.load",
-                  capabilities=("fill", "embed", "cloze", "score", *more), cloze="a mask for each piece", exports=("hf",))
+    return Recipe(
+        name=name,
+        summary=summary,
+        paper=paper,
+        configure=f"polysemy.models.{name}:configure",
+        train="polysemy.training.pretrain:pretrain",
+        load="polysemy.models.text_encoder:TextEncoder.load",
+        capabilities=("fill", "embed", "cloze", "score", *more),
+        cloze="a mask for each piece",
+        exports=("hf",),
+    )
 
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (
-    _masked("bert", "both sides at once: hidden tokens and next sentence", "Devlin et al. 2019"),
-    _masked("roberta", "BERT trained better: full rows, fresh masks, no sentence pairs", "Liu et al. 2019"),
-    _masked("albert", "BERT with shared layers, a narrow table and sentence order", "Lan et al. 2020", "order"),
-    _masked("spanbert", "BERT that hides spans and predicts them from their borders", "Joshi et al. 2020"),
-    _masked("distilbert", "half of BERT's layers, no segments, no pooler", "Sanh et al. 2019"),
-)}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        _masked("bert", "both sides at once: hidden tokens and next sentence", "Devlin et al. 2019"),
+        _masked("roberta", "BERT trained better: full rows, fresh masks, no sentence pairs", "Liu et al. 2019"),
+        _masked("albert", "BERT with shared layers, a narrow table and sentence order", "Lan et al. 2020", "order"),
+        _masked("spanbert", "BERT that hides spans and predicts them from their borders", "Joshi et al. 2020"),
+        _masked("distilbert", "half of BERT's layers, no segments, no pooler", "Sanh et al. 2019"),
+    )
+}
 
 
 def find_recipe(name: str) -> Recipe:

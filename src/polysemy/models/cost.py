@@ -1,4 +1,5 @@
 """What a Transformer recipe costs before it is built: parameters, arithmetic and memory, from its config alone."""
+
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
@@ -48,7 +49,12 @@ def cost_of(config: PretrainingConfig) -> Cost:
     width = 2 if config.training.dtype != "float32" else 4
     rows = config.training.micro_batch_size or config.training.batch_size
     activations = rows * t * (layers * (12 * d + 2 * f) * width + 4 * d * width)
-    return Cost(parameters=total, body_parameters=body, file_bytes=4 * total,
-                flops_per_token=int(3 * (forward + config.corruption.rate * head)),
-                inference_flops_per_token=forward, optimizer_bytes=total * (12 + 2 * width),
-                activation_bytes=activations)
+    return Cost(
+        parameters=total,
+        body_parameters=body,
+        file_bytes=4 * total,
+        flops_per_token=int(3 * (forward + config.corruption.rate * head)),
+        inference_flops_per_token=forward,
+        optimizer_bytes=total * (12 + 2 * width),
+        activation_bytes=activations,
+    )

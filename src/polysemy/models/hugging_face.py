@@ -30,6 +30,7 @@ CLASSES = {"bert": ("BertForPreTraining", "BertForMaskedLM", "BertModel"),
                                     "RobertaPreLayerNormModel"),
            "albert": ("AlbertForPreTraining", "AlbertForMaskedLM", "AlbertModel"),
            "distilbert": ("DistilBertForMaskedLM", "DistilBertForMaskedLM", "DistilBertModel")}
+SMALLEST_VOCABULARY = 300  # a config of any kind of tokenizer accepts it
 ACTIVATIONS: dict[ActivationName, str] = {"gelu": "gelu", "gelu_tanh": "gelu_new", "quick_gelu": "quick_gelu",
                                           "relu": "relu"}
 THEIR_ACTIVATIONS: dict[str, ActivationName] = {
@@ -98,7 +99,9 @@ def read_hugging_face(source: str | Path) -> tuple[PretrainingModel, Tokenizer, 
         lost.append("there is no masked-LM head in it: the model can embed, but not fill, score or answer cloze items")
     if "pair" not in heads and any("pooler" in name for name in tensors):
         lost.append("the pooler stays behind: it belongs to a pair head that is not there")
-    return model.eval(), tokenizer, _recipe_config(kind, theirs, body, heads), tuple(lost)
+    config = _recipe_config(kind, theirs, body, heads)
+    learned = config.tokenizer.replace(kind=tokenizer.kind, vocab_size=max(tokenizer.vocab_size, SMALLEST_VOCABULARY))
+    return model.eval(), tokenizer, config.replace(tokenizer=learned), tuple(lost)
 
 
 def family_of(config: EncoderConfig, heads: Sequence[str]) -> str:

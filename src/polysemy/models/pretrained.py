@@ -56,7 +56,8 @@ class PretrainingModel(nn.Module):
         states = None
         if {"documents", "hidden_at"} <= tensors.keys() and torch.is_grad_enabled():
             places, needed = needed_places(tensors)
-            states = self.body.at(places, *(tensors.get(name) for name in BODY_TENSORS[:4]))
+            states = self.body.at(places, tensors["ids"], tensors["positions"], tensors.get("segments"),
+                                  tensors["documents"])
             tensors = tensors if states is None else {**tensors, **needed}
         if states is None:
             states = self.body(*(tensors.get(name) for name in BODY_TENSORS[:4]),

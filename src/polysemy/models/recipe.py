@@ -1,4 +1,5 @@
 """What a pretraining recipe is made of: body, heads, tokenizer, segments, corruption and training settings."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -12,8 +13,14 @@ from polysemy.text.segments import FullSentences, NextSentence, SentenceOrder, S
 from polysemy.text.tokenizer import TokenizerConfig
 
 Size = Literal["tiny", "mini", "small", "medium", "base", "large"]
-SIZES: dict[str, tuple[int, int]] = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512), "medium": (8, 512),
-                                     "base": (12, 768), "large": (24, 1024)}
+SIZES: dict[str, tuple[int, int]] = {
+    "tiny": (2, 128),
+    "mini": (4, 256),
+    "small": (4, 512),
+    "medium": (8, 512),
+    "base": (12, 768),
+    "large": (24, 1024),
+}
 """(num_layers, hidden_size); heads are 64 wide and the feed-forward part is four times as wide as the state."""
 
 
@@ -60,8 +67,10 @@ class TrainingConfig(Config):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"training.{name} must be in 0..1, got {getattr(self, name)}")
         if self.learning_rate <= 0 or self.epsilon <= 0 or self.weight_decay < 0 or self.clip < 0:
-            raise InputError("training.learning_rate and epsilon must be above 0, weight_decay and clip not below, got "
-                             f"{self.learning_rate}, {self.epsilon}, {self.weight_decay}, {self.clip}")
+            raise InputError(
+                "training.learning_rate and epsilon must be above 0, weight_decay and clip not below, got "
+                f"{self.learning_rate}, {self.epsilon}, {self.weight_decay}, {self.clip}"
+            )
         if self.length < 8:
             raise InputError(f"training.length must be at least 8 tokens, got {self.length}")
         if self.micro_batch_size is not None and not 1 <= self.micro_batch_size <= self.batch_size:
@@ -85,16 +94,22 @@ class PretrainingConfig(Config):
     def check(self) -> None:
         pairs = isinstance(self.segments, NextSentence | SentenceOrder)
         if ("pair" in self.heads) != pairs:
-            raise InputError(f"segments must {'' if 'pair' in self.heads else 'not '}give sentence pairs when heads are "
-                             f"{', '.join(self.heads)}, got {type(self.segments).__name__}; "
-                             "set both: heads=masked_lm,pair with segments=nextsentence or sentenceorder")
+            raise InputError(
+                f"segments must {'' if 'pair' in self.heads else 'not '}give sentence pairs when heads are "
+                f"{', '.join(self.heads)}, got {type(self.segments).__name__}; "
+                "set both: heads=masked_lm,pair with segments=nextsentence or sentenceorder"
+            )
         if "span_boundary" in self.heads and not isinstance(self.corruption, Spans | MarkedSpans):
-            raise InputError("corruption must be spans or markedspans when heads have span_boundary, "
-                             f"got {type(self.corruption).__name__}")
+            raise InputError(
+                "corruption must be spans or markedspans when heads have span_boundary, "
+                f"got {type(self.corruption).__name__}"
+            )
         if isinstance(self.corruption, MarkedSpans) and not self.tokenizer.marks:
-            raise InputError("tokenizer.marks must be true with corruption=markedspans, got false; "
-                             "add --set tokenizer.marks=true")
+            raise InputError(
+                "tokenizer.marks must be true with corruption=markedspans, got false; add --set tokenizer.marks=true"
+            )
         positions = getattr(self.model.embedding.position, "max_positions", None)
         if positions is not None and positions < self.training.length:
-            raise InputError(f"training.length must be at most the model's max_positions {positions}, "
-                             f"got {self.training.length}")
+            raise InputError(
+                f"training.length must be at most the model's max_positions {positions}, got {self.training.length}"
+            )

@@ -35,8 +35,9 @@ def crossings(rungs: Sequence[Mapping[str, Any]]) -> list[str]:
         name = f"the {control['label']}" if not str(control["label"]).startswith("the ") else control["label"]
         if won:
             parts = [f"{label} {_when(seconds)}" for label, seconds in sorted(won.items(), key=lambda pair: pair[1])]
-            lines.append(f"Context beats {name} ({wording.percent(level)}) from some point on: {wording.joined(parts)}."
-                         + (f" {wording.joined(never)} {'has' if len(never) == 1 else 'have'} not got there." if never else ""))
+            late = f" {wording.joined(never)} {'has' if len(never) == 1 else 'have'} not got there." if never else ""
+            lines.append(f"Context beats {name} ({wording.percent(level)}) from some point on: "
+                         f"{wording.joined(parts)}.{late}")
         elif times:
             lines.append(f"Nothing trained here beats {name} ({wording.percent(level)}) within this budget: "
                          "at small budgets counting wins.")

@@ -23,6 +23,7 @@ from polysemy.text import fast_kernels as kernels
 from polysemy.text.fast_check import check_lines
 from polysemy.text.fast_tables import (
     GPT2_RULE,
+    GPT2_SPACED_RULE,
     NUM_CHARACTERS,
     Characters,
     Describer,
@@ -72,7 +73,8 @@ class FastEncoder:
         self.tokenizer = tokenizer
         definition = json.loads(tokenizer._plain.to_str())
         self._rule, decomposes = rule_of(definition)
-        self._prefix = self._rule == GPT2_RULE and bool(definition["pre_tokenizer"].get("add_prefix_space"))
+        spaced = self._rule == GPT2_RULE and bool(definition["pre_tokenizer"].get("add_prefix_space"))
+        self._kernel_rule = GPT2_SPACED_RULE if spaced else self._rule
         self._describer = Describer(tokenizer._plain, self._rule, decomposes)
         self._vocabulary = vocabulary_arrays(tokenizer, definition, self._rule)
         self._characters = Characters(np.zeros(NUM_CHARACTERS, np.uint8), np.zeros(NUM_CHARACTERS, np.int32),
@@ -123,12 +125,8 @@ class FastEncoder:
         output.state[1] = 0
         row = 0
         while row < len(texts):
-            if self._prefix and not texts[row][:1].strip():
-                status = kernels.LEAVE_ROW
-            else:
-                last = row + 1 if self._prefix else len(texts)
-                row, status = kernels.encode_rows(self._rule, codes, bounds[:last + 1], row, self._characters,
-                                                  self._vocabulary, self._cache, self._scratch, given, output, splits)
+            row, status = kernels.encode_rows(self._kernel_rule, codes, bounds, row, self._characters,
+                                              self._vocabulary, self._cache, self._scratch, given, output, splits)
             if status == kernels.FULL:
                 output = _grown(output)
             elif status == kernels.LEAVE_ROW:

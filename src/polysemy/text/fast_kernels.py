@@ -18,6 +18,7 @@ from polysemy.text.fast_tables import (
     BPE,
     DELETED,
     GPT2_RULE,
+    GPT2_SPACED_RULE,
     INTRICATE,
     LETTER,
     SPACE,
@@ -136,6 +137,8 @@ def encode_rows(rule, text, bounds, row, characters, vocabulary, cache, scratch,
     while row < len(bounds) - 1:
         first, stop = bounds[row], bounds[row + 1]
         out, next_given = state[0], state[1]
+        if rule == GPT2_SPACED_RULE and (first == stop or classes[text[first]] == BLANK):
+            return row, LEAVE_ROW
         at = first
         while at < stop:
             limit = stop
@@ -152,8 +155,8 @@ def encode_rows(rule, text, bounds, row, characters, vocabulary, cache, scratch,
                 continue
             if rule == BERT_RULE:
                 at, end, before = _next_bert(text, at, limit, classes)
-            elif rule == GPT2_RULE:
-                at, end, before = _next_gpt2(text, at, limit, classes, forms)
+            elif rule == GPT2_RULE or rule == GPT2_SPACED_RULE:  # noqa: SIM109
+                at, end, before = _next_gpt2(text, at, limit, classes, forms, rule == GPT2_SPACED_RULE and at == first)
             else:
                 at, end, before = _next_marked(text, at, limit, classes, first)
             if at == end:
@@ -233,10 +236,13 @@ def _next_marked(text, at, stop, classes, first):
 
 
 @numba.njit(cache=True, nogil=True)
-def _next_gpt2(text, at, stop, classes, forms):
-    """The next match of GPT-2's pattern: contraction, run of one class with one space before it, or white space."""
+def _next_gpt2(text, at, stop, classes, forms, spaced):
+    """The next match of GPT-2's pattern: contraction, run of one class with one space before it, or white space.
+
+    `spaced`: as if a space stood before the first word.
+    """
     kind = classes[text[at]]
-    before = PLAIN
+    before = SPACED if spaced and kind != SPACE else PLAIN
     if kind == SPACE or kind == BLANK:  # noqa: SIM109 - faster compiled
         end = at + 1
         while end < stop and (classes[text[end]] == SPACE or classes[text[end]] == BLANK):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # classes of characters; UNSEEN is what a fresh table holds
 UNSEEN, SPACE, BLANK, DELETED, ALONE, LETTER, NUMBER, OTHER, INTRICATE = range(9)
 # rules by which text is cut into words
-BERT_RULE, GPT2_RULE, MARKED_RULE = range(3)
+BERT_RULE, GPT2_RULE, MARKED_RULE, GPT2_SPACED_RULE = range(4)  # the last: a space before the first word too
 WORDPIECE, BPE, UNIGRAM = range(3)
 UNKNOWN_PENALTY = 10.0  # the library's: an unknown character scores so much below the worst piece
 NUM_CHARACTERS = 0x110000

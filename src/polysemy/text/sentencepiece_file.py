@@ -8,14 +8,13 @@ Scores are summed in double precision there and in single here: a few ties in te
 from __future__ import annotations
 
 import base64
-import json
 import struct
 from collections.abc import Iterator
 from typing import Any
 
 from polysemy.errors import InputError
 from polysemy.text import tokenizer_parts as parts
-from polysemy.text.tokenizer_check import MAX_ENTRIES, parse_definition
+from polysemy.text.tokenizer_check import MAX_ENTRIES, check_definition
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 UNIGRAM = 1
@@ -41,7 +40,7 @@ def unigram_definition(raw: bytes, where: str, lowercase: bool | None = None) ->
         lowercase = albert and not any("A" <= ch <= "Z" for text, _, kind in pieces if kind == NORMAL for ch in text)
     special = [number for number, (_, _, kind) in enumerate(pieces) if kind in (UNKNOWN, CONTROL)]
     special += [names["[MASK]"]] if albert and names["[MASK]"] not in special else []
-    definition = {
+    definition: dict[str, Any] = {
         "version": "1.0", "truncation": None, "padding": None,
         "added_tokens": [
             {"id": number, "content": pieces[number][0], "single_word": False, "lstrip": pieces[number][0] == "[MASK]",
@@ -53,7 +52,8 @@ def unigram_definition(raw: bytes, where: str, lowercase: bool | None = None) ->
         "model": {"type": "Unigram", "unk_id": unknown[0], "byte_fallback": bool(settings.get("byte_fallback", 0)),
                   "vocab": [[text, score] for text, score, _ in pieces]},
     }
-    return parse_definition(json.dumps(definition).encode(), where)
+    check_definition(definition, where)
+    return definition
 
 
 def _normalizers(character_map: bytes, albert: bool, lowercase: bool) -> list[dict[str, Any]]:

@@ -311,6 +311,7 @@ def _backend(definition: str, plain: bool) -> Any:
     with library_errors("tokenizer.json must be one that the tokenizers library can read"):
         backend = tokenizers.Tokenizer.from_str(definition)
         backend.encode_special_tokens = plain
+        backend.post_processor = None  # special tokens are the caller's, and spans are trimmed here
     return backend
 
 

@@ -57,18 +57,23 @@ def library_errors(what: str) -> Iterator[None]:
 
 def parse_definition(raw: bytes, where: str) -> dict[str, Any]:
     """The checked content of a tokenizer.json; InputError with the first broken rule."""
-    if len(raw) > MAX_BYTES:
-        raise InputError(f"{where} must be at most {MAX_BYTES >> 20} MB, got {len(raw) >> 20} MB")
-    try:
-        data = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{where} must be JSON, got {type(error).__name__}: {error}") from error
-    except _RepeatedError as error:
-        raise InputError(f"{where} must name every piece and key once, got {error} twice") from error
+    data = parse_json(raw, where)
     if not isinstance(data, dict) or not isinstance(data.get("model"), dict):
         raise InputError(f"{where} must be a tokenizer.json with a model, got {type(data).__name__}")
     check_definition(data, where)
     return data
+
+
+def parse_json(raw: bytes, where: str) -> Any:
+    """The value of a bounded JSON text that names each key once; anything else is an InputError."""
+    if len(raw) > MAX_BYTES:
+        raise InputError(f"{where} must be at most {MAX_BYTES >> 20} MB, got {len(raw) >> 20} MB")
+    try:
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{where} must be JSON, got {type(error).__name__}: {error}") from error
+    except _RepeatedError as error:
+        raise InputError(f"{where} must name every piece and key once, got {error} twice") from error
 
 
 def check_definition(data: dict[str, Any], where: str) -> None:

@@ -10,7 +10,6 @@ special_tokens_map.json say about casing and special tokens is honoured.
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 from polysemy.errors import InputError
 from polysemy.text import tokenizer_parts as parts
 from polysemy.text.sentencepiece_file import unigram_definition
-from polysemy.text.tokenizer_check import MAX_BYTES, library_errors, parse_definition
+from polysemy.text.tokenizer_check import MAX_BYTES, check_definition, library_errors, parse_definition, parse_json
 
 BPE_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 MODEL_FILES = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
@@ -109,10 +108,7 @@ def _from_vocab_txt(raw: bytes, where: str, settings: Mapping[str, Any]) -> dict
 
 
 def _from_merges(vocabulary_raw: bytes, merges_raw: bytes, where: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        vocabulary = json.loads(vocabulary_raw.decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{where} must be JSON, got {type(error).__name__}: {error}") from error
+    vocabulary = parse_json(vocabulary_raw, where)
     if not isinstance(vocabulary, dict):
         raise InputError(f"{where} must map pieces to ids, got {type(vocabulary).__name__}")
     lines = [line.removesuffix("\r") for line in _text(merges_raw, where).split("\n")]
@@ -138,17 +134,15 @@ def _from_merges(vocabulary_raw: bytes, merges_raw: bytes, where: str, settings:
         definition["post_processor"] = {
             "type": "RobertaProcessing", "sep": [names["sep"], vocabulary[names["sep"]]],
             "cls": [names["cls"], vocabulary[names["cls"]]], "trim_offsets": True, "add_prefix_space": prefix_space}
-    return parse_definition(json.dumps(definition).encode(), where)
+    check_definition(definition, where)
+    return definition
 
 
 def _settings(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
-            try:
-                data = json.loads(read_bytes(folder / name).decode("utf-8"))
-            except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-                raise InputError(f"{folder / name} must be JSON, got {type(error).__name__}: {error}") from error
+            data = parse_json(read_bytes(folder / name), str(folder / name))
             if isinstance(data, dict):
                 found.update(data)
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -106,7 +107,7 @@ def spread(model: nn.Module, world: World) -> nn.Module:
     """The module to call in place of `model`: itself when alone, else one whose backward averages over processes."""
     if world.size == 1:
         return model
-    return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+    return nn.parallel.DistributedDataParallel(model)
 
 
 def shard(model: nn.Module, world: World, dtype: str = "float32") -> None:
@@ -121,6 +122,8 @@ def shard(model: nn.Module, world: World, dtype: str = "float32") -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
+    # the states that go on are views of them; no layer changes them in place
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(world.device.split(":")[0], (world.size,))
     policy = MixedPrecisionPolicy(param_dtype=getattr(torch, dtype), reduce_dtype=torch.float32)
     for module in list(model.modules()):

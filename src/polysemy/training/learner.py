@@ -64,7 +64,8 @@ class Learner:
         """All that a checkpoint holds, not copies: float32 weights by parameter name, moments, number of updates."""
         state = self.optimizer.state_dict()
         if self.sharded:
-            parameters = dict(self.model.named_parameters())
+            # not the model's own: between forward and backward it shows whole parameters
+            parameters = {slot.name: slot.parameter for slot in self.optimizer.slots}
             state = {name: _as_part(tensor, parameters.get(name.partition(".")[2])) for name, tensor in state.items()}
         return {name.removeprefix("master."): tensor for name, tensor in state.items()}
 

@@ -14,6 +14,8 @@ from polysemy.nn.kernels.launch import family, pointer, real, routine, run
 from polysemy.nn.kernels.numbers import F, narrow, root, widen
 
 CHUNK = 1 << 14
+BLOCK = 1 << 10
+"""numbers of a chunk that stay in the first cache from one loop over them to the next"""
 COLUMNS = 7
 """addresses of gradient, master, first and second moment and working copy (the master itself where there is none), then
 two float64 for each tensor"""
@@ -52,9 +54,9 @@ def _share(chunks, part, parts):
 
 
 @routine
-def _squares(g, first, last):
+def _squares(g):
     total = F(0)
-    for i in range(first, last):
+    for i in range(g.shape[0]):
         x = widen(g[i])
         total += x * x
     return np.float64(total)
@@ -68,18 +70,48 @@ def _norms(number):
         sums = carray(pointer(a[4]), (a[3], 2), np.float64)
         for c in _share(a[3], part, parts):
             row, first, last = words[chunks[c, 0]], chunks[c, 1], chunks[c, 2]
-            sums[c, 0] = _squares(carray(pointer(row[0]), (last,), number), first, last)
+            sums[c, 0] = _squares(carray(pointer(row[0]), (last,), number)[first:last])
     return share
+
+
+# Each loop writes one array and starts at 0: LLVM vectorizes neither a loop over more arrays than it is willing to
+# check for overlap, nor one whose index might be negative.
+
+
+@routine
+def _move_mean(g, m, scale, beta):
+    for i in range(m.shape[0]):
+        m[i] += (widen(g[i]) * scale - m[i]) * (F(1) - beta)
+
+
+@routine
+def _move_square(g, v, scale, beta):
+    for i in range(v.shape[0]):
+        x = widen(g[i]) * scale
+        v[i] = beta * v[i] + (F(1) - beta) * x * x
+
+
+@routine
+def _move_master(p, m, v, rate, decay, epsilon, root2):
+    for i in range(p.shape[0]):
+        p[i] = p[i] * decay - rate * m[i] / (root(v[i]) * root2 + epsilon)
+
+
+@routine
+def _copy(p, work):
+    for i in range(p.shape[0]):
+        work[i] = narrow(p[i], work[i])
 
 
 @routine
 def _adamw(g, p, m, v, work, first, last, scale, beta1, beta2, rate, decay, epsilon, root2):
-    for i in range(first, last):
-        x = widen(g[i]) * scale
-        m[i] += (x - m[i]) * (F(1) - beta1)
-        v[i] = beta2 * v[i] + (F(1) - beta2) * x * x
-        p[i] = p[i] * decay - rate * m[i] / (root(v[i]) * root2 + epsilon)
-        work[i] = narrow(p[i], work[i])
+    for start in range(first, last, BLOCK):
+        stop = min(start + BLOCK, last)
+        mean, square, master = m[start:stop], v[start:stop], p[start:stop]
+        _move_mean(g[start:stop], mean, scale, beta1)
+        _move_square(g[start:stop], square, scale, beta2)
+        _move_master(master, mean, square, rate, decay, epsilon, root2)
+        _copy(master, work[start:stop])
 
 
 @family
@@ -99,16 +131,27 @@ def _adamw_chunks(number, work_number):
 
 
 @routine
-def _lamb_moments(g, p, m, v, first, last, scale, beta1, beta2, correct1, epsilon, root2, decay):
+def _lamb_squares(p, m, v, correct1, epsilon, root2, decay):
     masters, directions = F(0), F(0)
-    for i in range(first, last):
-        x = widen(g[i]) * scale
-        m[i] += (x - m[i]) * (F(1) - beta1)
-        v[i] = beta2 * v[i] + (F(1) - beta2) * x * x
+    for i in range(p.shape[0]):
         direction = m[i] * correct1 / (root(v[i]) * root2 + epsilon) + decay * p[i]
         masters += p[i] * p[i]
         directions += direction * direction
-    return np.float64(masters), np.float64(directions)
+    return masters, directions
+
+
+@routine
+def _lamb_moments(g, p, m, v, first, last, scale, beta1, beta2, correct1, epsilon, root2, decay):
+    masters, directions = 0.0, 0.0
+    for start in range(first, last, BLOCK):
+        stop = min(start + BLOCK, last)
+        mean, square = m[start:stop], v[start:stop]
+        _move_mean(g[start:stop], mean, scale, beta1)
+        _move_square(g[start:stop], square, scale, beta2)
+        found = _lamb_squares(p[start:stop], mean, square, correct1, epsilon, root2, decay)
+        masters += found[0]
+        directions += found[1]
+    return masters, directions
 
 
 @family
@@ -129,10 +172,17 @@ def _lamb_first(number):
 
 
 @routine
-def _lamb(p, m, v, work, first, last, rate, correct1, epsilon, root2, decay):
-    for i in range(first, last):
+def _lamb_master(p, m, v, rate, correct1, epsilon, root2, decay):
+    for i in range(p.shape[0]):
         p[i] -= rate * (m[i] * correct1 / (root(v[i]) * root2 + epsilon) + decay * p[i])
-        work[i] = narrow(p[i], work[i])
+
+
+@routine
+def _lamb(p, m, v, work, first, last, rate, correct1, epsilon, root2, decay):
+    for start in range(first, last, BLOCK):
+        stop = min(start + BLOCK, last)
+        _lamb_master(p[start:stop], m[start:stop], v[start:stop], rate, correct1, epsilon, root2, decay)
+        _copy(p[start:stop], work[start:stop])
 
 
 @family
