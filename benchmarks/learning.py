@@ -60,11 +60,10 @@ def main() -> None:
     output = Path(args.output)
     (output / "learning.json").write_text(json.dumps(report, indent=1) + "\n")
     draw(report, output / "learning.svg")
-    print(
-        f"held-out masked-LM loss after {args.minutes:g} minutes: polysemy {ours['loss']:.3f} "
-        f"({ours['tokens'] / 1e6:.1f} M tokens), {best_kind} {peers[best_kind]['loss']:.3f} ({peers[best_kind]['tokens'] / 1e6:.1f} M), "
-        f"lower by {gain:.3f} nat"
-    )
+    theirs = peers[best_kind]
+    print(f"held-out masked-LM loss after {args.minutes:g} minutes: polysemy {ours['loss']:.3f}", end=" ")
+    print(f"({ours['tokens'] / 1e6:.1f} M tokens), {best_kind} {theirs['loss']:.3f}", end=" ")
+    print(f"({theirs['tokens'] / 1e6:.1f} M), lower by {gain:.3f} nat")
 
 
 def prepare(corpus: list[str], work: Path, vocab_size: int) -> None:

@@ -114,7 +114,8 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
             (work / "part").write_text("x")
             raise RuntimeError
 
-    pytest.raises(RuntimeError, fail)
+    with pytest.raises(RuntimeError):
+        fail()
     assert list(tmp_path.iterdir()) == []
     with new_folder(tmp_path / "run") as work:
         (work / "part").write_text("x")

@@ -298,7 +298,8 @@ class Tokenizer:
     @functools.cached_property
     def _blank(self) -> np.ndarray:
         """True for pieces that stand for white space alone and have no span."""
-        return np.array([self._marks_spaces and piece.strip(parts.SPACE_MARK) == "" for piece in self.vocabulary])
+        marks = parts.SPACE_MARK if self._marks_spaces else "Ġ" if self.kind == "bytebpe" else ""
+        return np.array([bool(marks) and piece.strip(marks) == "" for piece in self.vocabulary])
 
     @functools.cached_property
     def _marks_spaces(self) -> bool:
