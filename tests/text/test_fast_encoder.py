@@ -25,7 +25,8 @@ SETTINGS = [(kind, {}) for kind in KINDS] + [
 ]
 NAMES = [" ".join([kind, *changes]) for kind, changes in SETTINGS]
 ALL = pytest.mark.parametrize(("kind", "changes"), SETTINGS, ids=NAMES)
-SCRIPTS = "aZé09 \n\t'.,-_ßİıſﬁ½①…中国ひらカﾞ한국가हिन्दีภาอัעִבְ\u0301\u0323\u00a0\u3000\u200b\u200d\u0000\u001c\ufeff▁Ġ#[]<>😀"
+SCRIPTS = ("aZé09 \n\t'.,-_ßİıſﬁ½①…中国ひらカﾞ한국가हिन्दีภาอัעִבְ"
+           "\u0301\u0323\u00a0\u3000\u200b\u200d\u0000\u001c\ufeff▁Ġ#[]<>😀")
 
 
 @pytest.fixture(autouse=True)

@@ -64,6 +64,15 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def in_thirds(alone: Path) -> Path:
+    """One process, a third of the budget at a time: each time the learning rate falls to its end."""
+    folder = alone.with_name("thirds")
+    for steps in (4, 8, 12):
+        check(start(0, folder, steps))
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sharded", [False, True])
 def test_two_processes_learn_what_one_learns(alone: Path, sharded: bool) -> None:
@@ -80,15 +89,12 @@ def test_two_processes_learn_what_one_learns(alone: Path, sharded: bool) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", [("1", "2", "1"), ("2", "1", "3"), ("2 sharded", "1", "2"),
                                   ("1", "2 sharded", "3 sharded")])
-def test_another_number_of_processes_goes_on_with_the_same_batches(alone: Path, plan: tuple[str, ...]) -> None:
-    folder = alone.with_name("plan-" + "-".join(plan).replace(" ", ""))
+def test_another_number_of_processes_goes_on_with_the_same_batches(in_thirds: Path, plan: tuple[str, ...]) -> None:
+    folder = in_thirds.with_name("plan-" + "-".join(plan).replace(" ", ""))
     for processes, steps in zip(plan, (4, 8, 12), strict=True):
         number, *sharded = processes.split()
         check(start(int(number) if processes != "1" else 0, folder, steps, *sharded))
-    whole = alone.with_name("whole-" + folder.name)
-    for steps in (4, 8, 12):  # the same changes of the budget, in one process
-        check(start(0, whole, steps))
-    assert losses(folder) == pytest.approx(losses(whole), rel=2e-6)
+    assert losses(folder) == pytest.approx(losses(in_thirds), rel=1e-6)
 
 
 @pytest.mark.slow
@@ -115,6 +121,8 @@ def test_a_killed_process_takes_the_others_with_it_and_the_run_goes_on_later(alo
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_an_error_in_one_process_ends_all_with_its_text(alone: Path, rank: str) -> None:
+    started = time.monotonic()
     done = start(2, alone.with_name(f"error-{rank}"), 12, f"fail={rank}")
     assert done.returncode != 0
-    assert f"failed in process {rank}: ValueError: a broken process" in done.stderr or "a broken process" in done.stderr
+    assert "ValueError: a broken process" in done.stderr
+    assert time.monotonic() - started < 60

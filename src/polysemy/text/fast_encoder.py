@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ from polysemy.text.tokenizer_check import library_errors
 
 CACHED_WORDS = 1 << 18
 KEPT_STRETCHES = 50_000
+MOST_KNOWN = 8  # encoders kept by `encoder_for`
 
 _log = logging.getLogger("polysemy")
 _known: dict[str, FastEncoder | str] = {}
@@ -45,6 +47,8 @@ def encoder_for(tokenizer: Tokenizer) -> FastEncoder | None:
     """The fast encoder of this tokenizer after its self-check, or None; `why_plain` says why. Once a process each."""
     key = tokenizer.fingerprint()
     if key not in _known:
+        if len(_known) >= MOST_KNOWN:
+            del _known[next(iter(_known))]
         try:
             if os.environ.get("POLYSEMY_PLAIN") == "1":
                 raise UnsupportedError("POLYSEMY_PLAIN=1 switches it off")
@@ -66,7 +70,7 @@ def why_plain(tokenizer: Tokenizer) -> str | None:
 class FastEncoder:
     """Same ids and spans as `Tokenizer.encode_many`; can be pickled to worker processes, which skip the check.
 
-    Not for use by several threads at once. Takes about 60 MB when its cache of words is full.
+    Threads take turns. Takes about 60 MB when its cache of words is full.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -83,6 +87,7 @@ class FastEncoder:
         self._scratch = _new_scratch(4 * kernels.LONGEST_MERGED)
         self._stretches: dict[str, np.ndarray] = {}
         self._pieces_per_character = 0.5
+        self._turn = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FastEncoder, (self.tokenizer,)
@@ -90,6 +95,10 @@ class FastEncoder:
     def encode_many(self, texts: Sequence[str]) -> Flat:
         """ids, starts, ends (int32, all texts one after the other) and row_splits (int64, len(texts) + 1)."""
         check_texts(texts, self.tokenizer.max_characters)
+        with self._turn:
+            return self._encode(texts)
+
+    def _encode(self, texts: Sequence[str]) -> Flat:
         characters = sum(map(len, texts))
         output = _new_output(int(characters * self._pieces_per_character) + 64)
         splits = np.zeros(len(texts) + 1, np.int64)

@@ -17,8 +17,8 @@ from numba import carray
 from torch import Tensor
 
 from polysemy.nn.kernels.dropout import kept
-from polysemy.nn.kernels.launch import kernel, largest_of, pointer, real, routine, run
-from polysemy.nn.kernels.numbers import F, U, exp, log, narrow, prefetch, widen
+from polysemy.nn.kernels.launch import kernel, pointer, real, routine, run
+from polysemy.nn.kernels.numbers import F, U, exp, larger, log, narrow, prefetch, widen
 from polysemy.nn.kernels.tile import LANES, ROWS, WIDTH, make_tile, transpose16
 
 BLOCK = 48
@@ -94,12 +94,11 @@ def _turned(source, target, count):
 # --- one row of weights
 
 
-@largest_of
+@routine
 def _largest(scores, keys, padded, factor):
     largest = F(-3e38)
     for j in range(padded):
-        score = scores[j] * factor if j < keys else F(-3e38)
-        largest = score if score > largest else largest
+        largest = larger(largest, scores[j] * factor if j < keys else F(-3e38))
     return largest
 
 

@@ -6,8 +6,8 @@ import torch
 from numba import carray
 from torch import Tensor
 
-from polysemy.nn.kernels.launch import family, largest_of, pointer, routine, run
-from polysemy.nn.kernels.numbers import F, exp, log, narrow, widen
+from polysemy.nn.kernels.launch import family, pointer, routine, run
+from polysemy.nn.kernels.numbers import F, exp, larger, log, narrow, widen
 
 
 @routine
@@ -16,11 +16,11 @@ def _shifted(logits, bias, line):
         line[j] = widen(logits[j]) + widen(bias[j])
 
 
-@largest_of
+@routine
 def _largest(line):
     largest = F(-3e38)
     for j in range(line.shape[0]):
-        largest = line[j] if line[j] > largest else largest
+        largest = larger(largest, line[j])
     return largest
 
 

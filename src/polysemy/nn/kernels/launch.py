@@ -74,12 +74,6 @@ def routine(function: Callable[..., Any]) -> Any:
     return njit(fastmath=FAST, error_model="numpy")(inspect.unwrap(function))
 
 
-def largest_of(function: Callable[..., Any]) -> Any:
-    """A routine that may take every number to be one: without it LLVM does not vectorize a maximum.  The result for NaN
-    is any number, so whoever calls it must let NaN through by another way."""
-    return njit(fastmath=FAST | {"nnan"}, error_model="numpy")(inspect.unwrap(function))
-
-
 def inlined(function: Callable[..., Any]) -> Any:
     """A small function whose body is copied to where kernels call it."""
     return njit(inline="always")(inspect.unwrap(function))

@@ -75,6 +75,16 @@ float_of = _bits(types.int32, types.float32, ir.FloatType())
 
 
 @intrinsic
+def larger(typingctx: Any, x: Any, y: Any) -> Any:  # noqa: ARG001
+    """The larger of two float32, NaN if either is; unlike a comparison it lets LLVM vectorize a maximum."""
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
+        type_ = ir.FloatType()
+        function = builder.module.declare_intrinsic("llvm.maximum", [type_], ir.FunctionType(type_, [type_, type_]))
+        return builder.call(function, values)
+    return types.float32(types.float32, types.float32), code
+
+
+@intrinsic
 def nearest(typingctx: Any, x: Any) -> Any:  # noqa: ARG001
     """Round a float32 to the nearest whole number."""
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polysemy.errors import InputError
+from polysemy.evaluation.run_split import split_of_run
+from polysemy.text.corpus import Corpus
+from polysemy.training.prepared import hold_out
+
+
+def document(number: int) -> str:
+    return " ".join(chr(97 + i % 26) * (1 + (number * 37 + i * i) % 40) for i in range(60))
+
+
+def corpus(path: Path, texts: list[str]) -> dict[str, Any]:
+    path.write_text("\n\n".join(texts))
+    return {"text": {"files": [str(path)], "rule": "blank-line"}, "text_hash": "x"}
+
+
+def test_dev_and_test_are_what_training_held_out(tmp_path: Path) -> None:
+    record = corpus(tmp_path / "corpus.txt", [document(i) for i in range(150)])
+    split = split_of_run(record, tmp_path / "split")
+    train, held_out = hold_out(Corpus([tmp_path / "corpus.txt"], document="blank-line"))
+    assert held_out is not None
+    found = {part: set((tmp_path / "split" / f"{part}.txt").read_text().split("\n\n")) - {""} for part in split.counts}
+    assert found["train"] == {d.text.strip() for d in train}
+    assert found["dev"] | found["test"] == {d.text.strip() for d in held_out}
+    assert split.counts["train"]["documents"] == len(found["train"])
+    assert split.counts["train"]["words"] == sum(len(text.split()) for text in found["train"])
+
+
+def test_held_out_text_that_training_has_read_is_taken_out(tmp_path: Path) -> None:
+    texts = [document(i) for i in range(150)]
+    record = corpus(tmp_path / "corpus.txt", texts)
+    _, held_out = hold_out(Corpus([tmp_path / "corpus.txt"], document="blank-line"))
+    assert held_out is not None
+    leaked = next(iter(held_out)).text.strip()
+    host = next(i for i, text in enumerate(texts) if text not in {d.text.strip() for d in held_out})
+    for extra in range(200):  # until the document with the copy falls to the training side again
+        texts[host] = f"{document(1000 + extra)} {leaked}"
+        record = corpus(tmp_path / "corpus.txt", texts)
+        train, rest = hold_out(Corpus([tmp_path / "corpus.txt"], document="blank-line"))
+        assert rest is not None
+        held = {d.text.strip() for d in rest}
+        if texts[host] in {d.text.strip() for d in train} and leaked in held:
+            break
+    split = split_of_run(record, tmp_path / "split")
+    kept = (tmp_path / "split" / "dev.txt").read_text() + (tmp_path / "split" / "test.txt").read_text()
+    assert leaked not in kept
+    assert split.overlap["copies"] == 1
+
+
+def test_text_that_is_gone_or_too_short_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--data"):
+        split_of_run({"text": {"files": [str(tmp_path / "gone.txt")]}}, tmp_path / "split")
+    with pytest.raises(InputError, match="--data"):
+        split_of_run(corpus(tmp_path / "short.txt", ["only one document"]), tmp_path / "split")
+    assert not (tmp_path / "split").exists()
