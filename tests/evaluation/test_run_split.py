@@ -12,7 +12,12 @@ from polysemy.training.prepared import hold_out
 
 
 def document(number: int) -> str:
-    return " ".join(chr(97 + i % 26) * (1 + (number * 37 + i * i) % 40) for i in range(60))
+    return " ".join(spelled(61 * number + i * i) for i in range(60))
+
+
+def spelled(number: int) -> str:
+    """A number in letters: one word under every rule of what a word is."""
+    return "".join(chr(97 + int(digit)) for digit in str(number))
 
 
 def corpus(path: Path, texts: list[str]) -> dict[str, Any]:
