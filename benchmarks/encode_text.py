@@ -3,8 +3,8 @@
     python benchmarks/encode_text.py [CORPUS] [--megabytes 8] [--vocab-size 8000] [--kinds wordpiece,bpe,...] [--files]
 
 Every tool reads the same tokenizer and the same lines in one process, by turns; ids are compared line by line. For the
-library, `ids` is encode_batch_fast (no offsets) and `spans` is encode_batch with offsets as Python gives them; ours gives
-ids and spans together, `first` with an empty cache of words (what preparing a corpus costs), `again` on the same text.
+library, `ids` is encode_batch_fast (no offsets) and `spans` is encode_batch with offsets as Python gives them; ours
+gives ids and spans together, `first` with an empty cache of words (what preparing a corpus costs), `again` on the same text.
 tokie and fastokens are measured when they are installed and can read the tokenizer; they give ids only. Target: ours at
 least 12 at first meeting on English, with every id equal.
 """
@@ -30,6 +30,7 @@ FILES = ("bert-base-uncased-vocab.txt.gz", "gpt2-bpe")
 KINDS = "wordpiece,bpe,bytebpe,unigram"
 TARGET = 12.0
 PEER_SHARE = 4  # the slow tools read a quarter of the text
+ROUNDS = 3  # the best one counts, for the fast tools
 Rows = list[np.ndarray]
 
 
@@ -54,7 +55,8 @@ def report(title: str, tokenizer: Tokenizer, lines: Sequence[str]) -> None:
     some = lines[::PEER_SHARE]
     backend = tokenizer._plain
     print(f"  {title}")
-    expected, plain = timed(lambda: [np.array(e.ids) for e in backend.encode_batch_fast(some, add_special_tokens=False)])
+    expected, plain = timed(
+        lambda: [np.array(found.ids) for found in backend.encode_batch_fast(some, add_special_tokens=False)])
     spans, slow = timed(lambda: tokenizer.encode_many(some))
     show("tokenizers, ids", megabytes(some) / plain, 1.0)
     show("tokenizers, spans", megabytes(some) / slow, slow and plain / slow)
@@ -68,23 +70,31 @@ def report(title: str, tokenizer: Tokenizer, lines: Sequence[str]) -> None:
         except Exception as error:  # peers refuse in ways of their own
             print(f"    {name:18s} cannot: {str(error)[:80]}")
             continue
-        rows, seconds = timed(lambda encode=encode: encode(lines))
+        rounds = [timed(lambda encode=encode: encode(lines)) for _ in range(ROUNDS)]
+        rows, seconds = rounds[0][0], min(spent for _, spent in rounds)
         wrong = sum(not np.array_equal(a, b) for a, b in zip(rows[::PEER_SHARE], expected, strict=True))
         show(f"{name}, ids", megabytes(lines) / seconds, plain * megabytes(lines) / megabytes(some) / seconds, wrong)
 
 
 def ours(tokenizer: Tokenizer, lines: Sequence[str], some: Sequence[str], expected: Any, plain: float) -> None:
     """The fast encoder with an empty and with a full cache."""
-    encoder = FastEncoder(tokenizer)
-    found = encoder.encode_many(some)
-    wrong = sum(not np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
-    encoder = FastEncoder(tokenizer)
-    for when in ("first", "again"):
-        _, seconds = timed(lambda: encoder.encode_many(lines))
-        speed = megabytes(lines) / seconds
+    seconds = {"first": np.inf, "again": np.inf}
+    wrong = 0
+    for _ in range(ROUNDS):
+        encoder = FastEncoder(tokenizer)
+        for when in seconds:
+            found, spent = timed(lambda encoder=encoder: encoder.encode_many(lines))
+            seconds[when] = min(seconds[when], spent)
+        ids, starts, ends, splits = found
+        rows = np.flatnonzero(np.arange(len(lines)) % PEER_SHARE == 0)
+        places = np.concatenate([np.arange(splits[row], splits[row + 1]) for row in rows])
+        wrong += sum(not np.array_equal(a[places], b)
+                     for a, b in zip((ids, starts, ends), expected[:3], strict=True))
+    for when, spent in seconds.items():
+        speed = megabytes(lines) / spent
         show(f"ours, {when}", speed, speed * plain / megabytes(some), wrong)
-        if when == "first":
-            print(f"      target {TARGET:.0f}: {'reached' if speed >= TARGET else 'MISSED'}")
+    reached = megabytes(lines) / seconds["first"] >= TARGET
+    print(f"      target {TARGET:.0f} at first: {'reached' if reached else 'MISSED'}")
 
 
 def tokie(definition: str) -> Callable[[Sequence[str]], Rows]:
@@ -107,7 +117,12 @@ def fastokens(definition: str) -> Callable[[Sequence[str]], Rows]:
     data = json.loads(definition)
     data["post_processor"] = None
     made = library.Tokenizer.from_json_str(json.dumps(data))
-    return lambda lines: [np.array(made.encode(line, add_special_tokens=False)) for line in lines]
+
+    def encode(lines: Sequence[str]) -> Rows:
+        ids, borders = made.encode_batch_flat(list(lines), add_special_tokens=False)
+        return np.split(np.frombuffer(ids, np.uint32), np.frombuffer(borders, np.int64)[1:-1])
+
+    return encode
 
 
 def _rows(ids: np.ndarray, lengths: np.ndarray) -> Rows:

@@ -13,7 +13,6 @@ from tokenizer_text import CHINESE, KINDS, english, texts, trained
 
 from polysemy.errors import InputError
 from polysemy.text import fast_encoder
-from polysemy.text import tokenizer as tokenizer_module
 from polysemy.text.fast_check import check_lines
 from polysemy.text.fast_encoder import FastEncoder, encoder_for, why_plain
 from polysemy.text.fast_tables import UnsupportedError
@@ -101,7 +100,7 @@ def test_a_full_cache_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_too_little_room_for_the_output_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenizer_module, "SLICE_CHARACTERS", 500)
+    monkeypatch.setattr(fast_encoder, "SLICE_CHARACTERS", 500)
     for kind in KINDS:
         encoder = FastEncoder(trained(kind))
         encoder._pieces_per_character = 0.0

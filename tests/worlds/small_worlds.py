@@ -69,10 +69,11 @@ def agreement_sentence(random: np.random.Generator) -> tuple[list[int], int]:
     return words, len(words) - 2
 
 
-def agreement_shards(num_documents: int = 200) -> Shards:
+def agreement_shards(num_documents: int = 400) -> Shards:
+    """Documents of two sentences, so that places are few and quickly learned."""
     random = random_for("agreement")
-    return Shards.from_documents([[agreement_sentence(random)[0] for _ in range(random.integers(2, 8))]
-                                  for _ in range(num_documents)], AGREEMENT_SIZE)
+    return Shards.from_documents([[agreement_sentence(random)[0] for _ in range(2)] for _ in range(num_documents)],
+                                 AGREEMENT_SIZE)
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """ALBERT (Lan et al. 2020): one set of layer weights, a narrow token table, n-gram masking and sentence order."""
 from __future__ import annotations
 
-from polysemy.models.bert import LADDER_VOCABULARY, body, ladder_training, shape_of
+from polysemy.models.bert import LADDER_RATE, LADDER_VOCABULARY, body, ladder_training, shape_of
 from polysemy.models.recipe import SIZES as COMMON_SIZES
 from polysemy.models.recipe import PretrainingConfig, TrainingConfig
 from polysemy.text.masking import NGrams
@@ -16,7 +16,8 @@ DEVIATIONS = (
     "paper: xxlarge has 222,595,584 parameters, as the published weights; the paper's table says 235M.",
     "paper: a passage of one sentence is cut in two at a word; Google's script takes a random document instead.",
     "paper: dropout 0 everywhere, as in version 2 of the published weights; tokens are Unigram pieces learned here.",
-    "ladder: pre-norm, exact GELU, WordPiece and AdamW as all rungs; the table is at most half as wide as the model.",
+    "ladder: rotary positions, 40 % hidden, pre-norm, exact GELU, WordPiece and AdamW as all rungs; the table is at most "
+    "half as wide as the model.",
 )
 
 
@@ -37,5 +38,5 @@ def configure(size: str = "mini", preset: str = "ladder", vocab_size: int | None
         model=model.replace(embedding=model.embedding.replace(factor_size=factor_size, dropout=0.0),
                             transformer=transformer),
         tokenizer=TokenizerConfig(kind="unigram" if paper else "wordpiece", vocab_size=vocab_size),
-        segments=SentenceOrder(), corruption=NGrams(longest=3),
+        segments=SentenceOrder(), corruption=NGrams(longest=3) if paper else NGrams(longest=3, rate=LADDER_RATE),
         training=training if paper else ladder_training(hidden_size))

@@ -6,13 +6,15 @@ from polysemy.errors import InputError
 from polysemy.models.encoder import EncoderConfig
 from polysemy.models.recipe import SIZES, PretrainingConfig, TrainingConfig
 from polysemy.nn.embedding import EmbeddingConfig
-from polysemy.nn.position import Learned
+from polysemy.nn.position import Learned, Rotary
 from polysemy.nn.transformer import TransformerConfig
 from polysemy.text.masking import Tokens
 from polysemy.text.segments import NextSentence
 from polysemy.text.tokenizer import TokenizerConfig
 
 LADDER_VOCABULARY = 8000
+LADDER_RATE = 0.4
+"""share of the tokens that the ladder hides: in minutes 0.4 learns more than 0.15 (docs/benchmarks/learning.md)"""
 DEVIATIONS = (
     "paper: GELU is exact (erf), as in transformers; Google's code has the tanh approximation.",
     "paper: one row length throughout; the original runs 90 % of its steps at 128 tokens and the rest at 512.",
@@ -21,8 +23,8 @@ DEVIATIONS = (
     "paper: a random second sentence is never from the same document, and the target length is drawn for each chunk "
     "instead of once a document.",
     "paper: AdamW corrects its bias; Google's optimizer does not.",
-    "ladder: norms stand before their sublayers with one at the end, dropout is 0 and weights that close a residual "
-    "branch begin smaller, for every rung alike, so that the ladder compares the idea and not the norm place.",
+    "ladder: rotary positions, 40 % of the tokens hidden, norms before their sublayers with one at the end, dropout 0 "
+    "and smaller first weights where a residual branch closes: what learns most in minutes, for every rung alike.",
 )
 
 
@@ -36,23 +38,26 @@ def configure(size: str = "mini", preset: str = "ladder", vocab_size: int | None
         recipe="bert", preset="paper" if paper else "ladder", size=size, heads=("masked_lm", "pair"),
         model=body(num_layers, hidden_size, vocab_size, paper=paper),
         tokenizer=TokenizerConfig(kind="wordpiece", vocab_size=vocab_size),
-        segments=NextSentence(), corruption=Tokens(), training=training if paper else ladder_training(hidden_size))
+        segments=NextSentence(), corruption=Tokens() if paper else Tokens(rate=LADDER_RATE),
+        training=training if paper else ladder_training(hidden_size))
 
 
 def body(num_layers: int, hidden_size: int, vocab_size: int, *, paper: bool) -> EncoderConfig:
-    """BERT's encoder; the ladder's has the same shape with pre-norm and without dropout."""
+    """BERT's encoder; the ladder's has the same shape with rotary positions, pre-norm and without dropout."""
     dropout = 0.1 if paper else 0.0
     return EncoderConfig(
-        embedding=EmbeddingConfig(vocab_size=vocab_size, position=Learned(), num_segments=2, dropout=dropout),
+        embedding=EmbeddingConfig(vocab_size=vocab_size, position=Learned() if paper else None, num_segments=2,
+                                  dropout=dropout),
         transformer=TransformerConfig(
             hidden_size=hidden_size, num_layers=num_layers, num_heads=max(1, hidden_size // 64),
             intermediate_size=4 * hidden_size, norm="post" if paper else "pre", norm_eps=1e-12,
+            distance=None if paper else Rotary(),
             initializer="bert" if paper else "gpt2", dropout=dropout, attention_dropout=dropout))
 
 
 def ladder_training(hidden_size: int) -> TrainingConfig:
     """One optimizer for all rungs; wider models take smaller steps."""
-    return TrainingConfig(learning_rate=round(1e-3 * min(2.0, 256 / hidden_size), 6))
+    return TrainingConfig(learning_rate=round(1e-3 * min(2.0, 256 / hidden_size), 6), batch_size=16)
 
 
 def shape_of(size: str, preset: str, sizes: dict[str, tuple[int, int]] = SIZES) -> tuple[int, int]:

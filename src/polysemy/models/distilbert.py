@@ -1,7 +1,7 @@
 """DistilBERT's body (Sanh et al. 2019): half of BERT's layers, no segments, no pooler."""
 from __future__ import annotations
 
-from polysemy.models.bert import LADDER_VOCABULARY, body, ladder_training, shape_of
+from polysemy.models.bert import LADDER_RATE, LADDER_VOCABULARY, body, ladder_training, shape_of
 from polysemy.models.recipe import PretrainingConfig, TrainingConfig
 from polysemy.text.masking import Tokens
 from polysemy.text.segments import FullSentences
@@ -11,7 +11,7 @@ DEVIATIONS = (
     "`train` gives the body on its own, learned from text by masked LM; learning from a teacher is `distill`.",
     "paper: hidden tokens are drawn uniformly; the original prefers rare ones (count to the power -0.7).",
     "paper: positions are learned, as in the published weights, whose config says sinusoidal.",
-    "ladder: pre-norm, dropout 0 and the optimizer of all rungs.",
+    "ladder: rotary positions, 40 % hidden, pre-norm, dropout 0 and the optimizer of all rungs.",
 )
 
 
@@ -27,4 +27,5 @@ def configure(size: str = "mini", preset: str = "ladder", vocab_size: int | None
         recipe="distilbert", preset="paper" if paper else "ladder", size=size, heads=("masked_lm",),
         model=model.replace(embedding=model.embedding.replace(num_segments=0)),
         tokenizer=TokenizerConfig(kind="wordpiece", vocab_size=vocab_size), segments=FullSentences(),
-        corruption=Tokens(), training=training if paper else ladder_training(hidden_size))
+        corruption=Tokens() if paper else Tokens(rate=LADDER_RATE),
+        training=training if paper else ladder_training(hidden_size))

@@ -1,7 +1,7 @@
 """RoBERTa (Liu et al. 2019): BERT trained better: full rows, fresh masks, no sentence pairs, byte-level pieces."""
 from __future__ import annotations
 
-from polysemy.models.bert import LADDER_VOCABULARY, body, ladder_training, shape_of
+from polysemy.models.bert import LADDER_RATE, LADDER_VOCABULARY, body, ladder_training, shape_of
 from polysemy.models.recipe import PretrainingConfig, TrainingConfig
 from polysemy.nn.position import Learned
 from polysemy.text.masking import Tokens
@@ -11,7 +11,8 @@ from polysemy.text.tokenizer import TokenizerConfig
 DEVIATIONS = (
     "paper: exactly 15 % of each row is hidden; the original rounds the number at random.",
     "paper: a sentence is cut where a row would else stay more than 3 % empty (segments.empty_rate=1 keeps it whole).",
-    "ladder: WordPiece instead of byte-level pieces, pre-norm, dropout 0, no segment row: what all rungs share.",
+    "ladder: WordPiece instead of byte-level pieces, rotary positions, 40 % hidden, pre-norm, dropout 0, no segment row: "
+    "what all rungs share.",
 )
 
 
@@ -29,5 +30,5 @@ def configure(size: str = "mini", preset: str = "ladder", vocab_size: int | None
         recipe="roberta", preset="paper" if paper else "ladder", size=size, heads=("masked_lm",),
         model=published if paper else model.replace(embedding=model.embedding.replace(num_segments=0)),
         tokenizer=TokenizerConfig(kind="bytebpe" if paper else "wordpiece", vocab_size=vocab_size),
-        segments=FullSentences(cross_documents=True), corruption=Tokens(),
+        segments=FullSentences(cross_documents=True), corruption=Tokens() if paper else Tokens(rate=LADDER_RATE),
         training=training if paper else ladder_training(hidden_size))

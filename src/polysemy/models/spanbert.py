@@ -1,7 +1,7 @@
 """SpanBERT (Joshi et al. 2020): one stretch of text, hidden spans, predicted also from the two tokens around them."""
 from __future__ import annotations
 
-from polysemy.models.bert import LADDER_VOCABULARY, body, ladder_training, shape_of
+from polysemy.models.bert import LADDER_RATE, LADDER_VOCABULARY, body, ladder_training, shape_of
 from polysemy.models.recipe import PretrainingConfig, TrainingConfig
 from polysemy.text.masking import Spans
 from polysemy.text.segments import Stretch
@@ -11,7 +11,8 @@ DEVIATIONS = (
     "The last span ends before a word that would exceed the count; the released code cuts that word.",
     "Tokens of a merged span beyond the 20th are left to the masked LM alone; the released code shortens such spans.",
     "corruption=markedspans, spans between [S] and [/S], is a variant of our own and no part of the paper.",
-    "ladder: uncased WordPiece, pre-norm, dropout 0: what all rungs share.",
+    "ladder: uncased WordPiece, rotary positions, 40 % hidden, pre-norm, dropout 0: what all rungs share; a sentence is "
+    "cut where the row would stay more than 3 % empty.",
 )
 
 
@@ -26,5 +27,6 @@ def configure(size: str = "mini", preset: str = "ladder", vocab_size: int | None
         recipe="spanbert", preset="paper" if paper else "ladder", size=size, heads=("masked_lm", "span_boundary"),
         model=body(num_layers, hidden_size, vocab_size, paper=paper),
         tokenizer=TokenizerConfig(kind="wordpiece", vocab_size=vocab_size, lowercase=False if paper else None),
-        segments=Stretch(), corruption=Spans(p=0.2, longest=10),
+        segments=Stretch() if paper else Stretch(empty_rate=0.03),
+        corruption=Spans(p=0.2, longest=10) if paper else Spans(p=0.2, longest=10, rate=LADDER_RATE),
         training=training if paper else ladder_training(hidden_size))

@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from polysemy.errors import InputError
 from polysemy.nn import kernels
 
 CHUNK = 1 << 24
@@ -25,6 +27,10 @@ def linear_cross_entropy(hidden: Float[Tensor, "n e"], weight: Float[Tensor, "v 
 
     Without targets it is 0, still joined to the graph.
     """
+    if len(targets) and not torch.compiler.is_compiling():
+        least, most = targets.aminmax()
+        if least < 0 or most >= len(weight):
+            raise InputError(f"targets must be in 0..{len(weight) - 1}, got {int(least)}..{int(most)}")
     if bias is None:
         bias = weight.new_zeros(len(weight))
     inputs = hidden, weight, bias
@@ -76,6 +82,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return torch.cat(losses).sum()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         factor = gradients[0]
         return (*(saved * factor if wanted else None for saved, wanted in

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from polysemy.errors import InputError
 from polysemy.nn import kernels
@@ -197,6 +198,7 @@ class _Drop(torch.autograd.Function):
         return _masked(x, what)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return _masked(gradients[0], Drop(ctx.saved_tensors[0], ctx.rate)), None
 

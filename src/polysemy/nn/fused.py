@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from polysemy.nn import kernels
 from polysemy.nn.dropout import Drop, drop
@@ -30,6 +31,8 @@ def apart(linear: nn.Linear, x: Float[Tensor, "*n i"]) -> tuple[Float[Tensor, "*
 def add(x: Float[Tensor, "*n d"], y: Float[Tensor, "*n d"], bias: Float[Tensor, "d"] | None,
         dropped: Drop | None = None) -> Float[Tensor, "*n d"]:
     """What closes a pre-norm sublayer: x + dropout(y + bias)."""
+    if bias is not None and kernels.for_training(x, y, bias):
+        return _Add.apply(x, y, bias, dropped)  # pyright: ignore[reportReturnType]
     return x + drop(y if bias is None else y + bias, dropped)
 
 
@@ -41,6 +44,26 @@ def add_norm(x: Float[Tensor, "*n d"], y: Float[Tensor, "*n d"], bias: Float[Ten
     return norm(add(x, y, bias, dropped))
 
 
+class _Add(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, bias: Tensor, dropped: Drop | None) -> Tensor:
+        from polysemy.nn.kernels.norm import sum_forward
+
+        keys, *more = _parts(dropped)
+        ctx.save_for_backward(keys)
+        ctx.more = more
+        return sum_forward(_rows(x), _rows(y), bias, keys, *more).view(x.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        from polysemy.nn.kernels.norm import sum_backward
+
+        dout = gradients[0]
+        dy, dbias = sum_backward(_rows(dout), ctx.saved_tensors[0], *ctx.more)
+        return dout, dy.view(dout.shape), dbias.to(dout.dtype), None
+
+
 class _AddNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, bias: Tensor, weight: Tensor, shift: Tensor, eps: float,
@@ -48,19 +71,19 @@ class _AddNorm(torch.autograd.Function):
         from polysemy.nn.kernels.norm import norm_forward
 
         keys, least, scale = _parts(dropped)
-        rows = [part.reshape(-1, x.shape[-1]).contiguous() for part in (x, y)]
-        out, total, statistics = norm_forward(*rows, bias, torch.stack([weight, shift]), eps, keys, least, scale)
+        out, total, statistics = norm_forward(_rows(x), _rows(y), bias, torch.stack([weight, shift]), eps, keys, least,
+                                              scale)
         ctx.save_for_backward(total, statistics, weight, keys)
         ctx.more = least, scale
         return out.view(x.shape)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         from polysemy.nn.kernels.norm import norm_backward
 
         total, statistics, weight, keys = ctx.saved_tensors
-        dout = gradients[0].reshape(total.shape).contiguous()
-        dx, dy, sums = norm_backward(dout, total, weight, statistics, keys, *ctx.more, True)
+        dx, dy, sums = norm_backward(_rows(gradients[0]), total, weight, statistics, keys, *ctx.more, True)
         dweight, dshift, dbias = sums.to(weight.dtype)
         shape = gradients[0].shape
         return dx.view(shape), dy.view(shape), dbias, dweight, dshift, None, None
@@ -80,18 +103,17 @@ class _Norm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, shift: Tensor, eps: float) -> Tensor:
         from polysemy.nn.kernels.norm import norm_forward
 
-        out, total, statistics = norm_forward(x.reshape(-1, x.shape[-1]).contiguous(), None, weight,
-                                              torch.stack([weight, shift]), eps, None, 0, 1.0)
+        out, total, statistics = norm_forward(_rows(x), None, weight, torch.stack([weight, shift]), eps, None, 0, 1.0)
         ctx.save_for_backward(total, statistics, weight)
         return out.view(x.shape)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         from polysemy.nn.kernels.norm import norm_backward
 
         total, statistics, weight = ctx.saved_tensors
-        dout = gradients[0].reshape(total.shape).contiguous()
-        dx, _, sums = norm_backward(dout, total, weight, statistics, None, 0, 1.0, False)
+        dx, _, sums = norm_backward(_rows(gradients[0]), total, weight, statistics, None, 0, 1.0, False)
         dweight, dshift, _ = sums.to(weight.dtype)
         return dx.view(gradients[0].shape), dweight, dshift, None
 
@@ -116,18 +138,18 @@ class _Activate(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, bias: Tensor, kind: str) -> Tensor:
         from polysemy.nn.kernels.activation import activation_forward
 
-        rows = x.reshape(-1, x.shape[-1]).contiguous()
+        rows = _rows(x)
         ctx.save_for_backward(rows, bias)
         ctx.kind = kind
         return activation_forward(rows, bias, kind).view(x.shape)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         from polysemy.nn.kernels.activation import activation_backward
 
         rows, bias = ctx.saved_tensors
-        dout = gradients[0].reshape(rows.shape).contiguous()
-        dx, dbias = activation_backward(dout, rows, bias, ctx.kind)
+        dx, dbias = activation_backward(_rows(gradients[0]), rows, bias, ctx.kind)
         return dx.view(gradients[0].shape), dbias.to(bias.dtype), None
 
 
@@ -149,12 +171,12 @@ class _LookUp(torch.autograd.Function):
         return F.embedding(ids, table)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         from polysemy.nn.kernels.table import table_gradient
 
         ids, = ctx.saved_tensors
-        dout = gradients[0]
-        return table_gradient(dout.reshape(-1, dout.shape[-1]).contiguous(), ids.reshape(-1).contiguous(), ctx.rows), None
+        return table_gradient(_rows(gradients[0]), ids.reshape(-1).contiguous(), ctx.rows), None
 
 
 # --- attention inside pieces
@@ -206,6 +228,7 @@ class _Attend(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         from polysemy.nn.kernels.attention import attention_backward
 
@@ -221,3 +244,8 @@ def _parts(dropped: Drop | None) -> tuple[Tensor | None, int, float]:
     """(keys, threshold, factor) as kernels take them."""
     return (None, 0, 1.0) if dropped is None else (dropped.keys.reshape(-1).contiguous(), dropped.threshold,
                                                    dropped.factor)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """The vectors of x one after the other, (n, d)."""
+    return x.reshape(-1, x.shape[-1]).contiguous()

@@ -36,6 +36,7 @@ from polysemy.text.tokenizer import Flat, Tokenizer, check_texts, slices
 from polysemy.text.tokenizer_check import library_errors
 
 CACHED_WORDS = 1 << 18
+SLICE_CHARACTERS = 500_000
 KEPT_STRETCHES = 50_000
 MOST_KNOWN = 8  # encoders kept by `encoder_for`
 
@@ -70,7 +71,7 @@ def why_plain(tokenizer: Tokenizer) -> str | None:
 class FastEncoder:
     """Same ids and spans as `Tokenizer.encode_many`; can be pickled to worker processes, which skip the check.
 
-    Threads take turns. Takes about 60 MB when its cache of words is full.
+    Threads take turns. Takes some 60 MB when its cache of words is full.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -102,10 +103,12 @@ class FastEncoder:
         characters = sum(map(len, texts))
         output = _new_output(int(characters * self._pieces_per_character) + 64)
         splits = np.zeros(len(texts) + 1, np.int64)
-        row = 0
-        for some in slices(texts):
+        row = done = 0
+        for some in slices(texts, SLICE_CHARACTERS):
             output = self._encode_slice(some, splits[row:row + len(some) + 1], output)
-            row += len(some)
+            row, done = row + len(some), done + sum(map(len, some))
+            written = int(output.state[0])
+            output = _with_room(output, written + int(1.1 * written * (characters - done) / max(done, 1)))
         total = int(splits[-1])
         self._pieces_per_character = max(0.2, 1.1 * total / max(characters, 1))
         if self.tokenizer._forbidden[output.ids[:total]].any():
@@ -137,7 +140,7 @@ class FastEncoder:
             row, status = kernels.encode_rows(self._kernel_rule, codes, bounds, row, self._characters,
                                               self._vocabulary, self._cache, self._scratch, given, output, splits)
             if status == kernels.FULL:
-                output = _grown(output)
+                output = _with_room(output, 2 * len(output.ids))
             elif status == kernels.LEAVE_ROW:
                 output = self._by_library(texts[row], output)
                 row += 1
@@ -183,8 +186,7 @@ class FastEncoder:
     def _by_library(self, text: str, output: kernels.Output) -> kernels.Output:
         ids, starts, ends, _ = self.tokenizer.encode_many([text])
         at = int(output.state[0])
-        while at + len(ids) > len(output.ids):
-            output = _grown(output)
+        output = _with_room(output, at + len(ids))
         for column, values in ((output.ids, ids), (output.starts, starts), (output.ends, ends)):
             column[at:at + len(ids)] = values
         output.state[0] = at + len(ids)
@@ -193,7 +195,7 @@ class FastEncoder:
 
 def _new_cache(words: int) -> kernels.Cache:
     return kernels.Cache(np.full(2 * words, -1, np.int32), np.zeros(words, np.uint64), np.zeros((words, 4), np.int64),
-                         np.zeros(8 * words, np.uint32), np.zeros((4 * words, 3), np.int32), np.zeros(3, np.int64))
+                         np.zeros(12 * words, np.uint32), np.zeros((8 * words, 3), np.int32), np.zeros(3, np.int64))
 
 
 def _new_scratch(size: int) -> kernels.Scratch:
@@ -210,9 +212,15 @@ def _new_output(size: int) -> kernels.Output:
                           np.zeros(2, np.int64))
 
 
-def _grown(output: kernels.Output) -> kernels.Output:
+def _with_room(output: kernels.Output, size: int) -> kernels.Output:
+    """The output with room for `size` pieces."""
+    if size <= len(output.ids):
+        return output
+
     def wider(column: np.ndarray) -> np.ndarray:
-        return np.concatenate([column, np.empty_like(column)])
+        new = np.empty(size, column.dtype)
+        new[:len(column)] = column
+        return new
 
     return kernels.Output(wider(output.ids), wider(output.starts), wider(output.ends), output.state)
 

@@ -28,6 +28,7 @@ from polysemy.text.fast_tables import (
 from polysemy.text.trie import child
 
 DONE, FULL, LEAVE_ROW = range(3)
+LONGEST_KEPT = 64  # characters of a word in the cache
 MERGED_BITS = 10
 LONGEST_MERGED = 1 << MERGED_BITS  # symbols; merging is quadratic, so longer words are left to the library
 NO_PAIR = np.int32(2**31 - 1)
@@ -291,14 +292,16 @@ def _new_word(text, at, end, before, mixed, slot, characters, vocabulary, cache,
 
 @numba.njit(cache=True, nogil=True)
 def _remember(text, at, size, before, mixed, slot, count, cache, scratch):
-    """Keep a word and return its entry; when there is no room left the cache is emptied first."""
+    """Keep a word and return its entry; when there is no room left the cache is emptied first.
+
+    A long word, which is rarely met again, is written but not kept: its entry is good until the next one is written.
+    """
     state = cache.state
     if state[0] >= len(cache.keys) or state[1] + size > len(cache.text) or state[2] + count > len(cache.pieces):
         cache.slots[:] = -1
         state[:] = 0
         slot = np.int64(mixed & np.uint64(len(cache.slots) - 1))
     entry = state[0]
-    cache.slots[slot] = entry
     cache.hashes[entry] = mixed
     cache.keys[entry, 0], cache.keys[entry, 1] = state[1], size << 2 | before
     cache.keys[entry, 2], cache.keys[entry, 3] = state[2], count
@@ -307,9 +310,11 @@ def _remember(text, at, size, before, mixed, slot, count, cache, scratch):
     for piece in range(count):
         for column in range(3):
             cache.pieces[state[2] + piece, column] = scratch.pieces[piece, column]
-    state[0] += 1
-    state[1] += size
-    state[2] += count
+    if size <= LONGEST_KEPT:
+        cache.slots[slot] = entry
+        state[0] += 1
+        state[1] += size
+        state[2] += count
     return entry
 
 

@@ -150,7 +150,7 @@ class Tokenizer:
     def encode_many(self, texts: Sequence[str], *, special: bool = False) -> Flat:
         """All texts in four flat arrays: ids, starts, ends (int32) and row_splits (int64, len(texts) + 1)."""
         check_texts(texts, self.max_characters)
-        return joined([self._encode_slice(piece, special) for piece in slices(texts)])
+        return joined([self._encode_slice(piece, special) for piece in slices(texts, SLICE_CHARACTERS)])
 
     def _encode_slice(self, texts: Sequence[str], special: bool) -> Flat:
         backend = self._special if special else self._plain
@@ -341,12 +341,12 @@ def check_texts(texts: Sequence[str], limit: int) -> None:
         raise InputError(f"text must have at most {limit:,} characters, got {longest:,}; cut it into documents")
 
 
-def slices(texts: Sequence[str]) -> Iterable[Sequence[str]]:
-    """The texts in stretches of about SLICE_CHARACTERS."""
+def slices(texts: Sequence[str], characters: int) -> Iterable[Sequence[str]]:
+    """The texts in stretches of about so many characters."""
     start = size = 0
     for number, text in enumerate(texts):
         size += len(text)
-        if size >= SLICE_CHARACTERS:
+        if size >= characters:
             yield texts[start:number + 1]
             start, size = number + 1, 0
     if start < len(texts):

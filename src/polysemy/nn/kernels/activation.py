@@ -71,55 +71,57 @@ def _forward_rows(x, bias, out, kind, first, last):
 
 
 @routine
-def _gelu_back(dout, x, bias, dx, total):
+def _gelu_back(dout, x, bias, line):
     for j in range(x.shape[0]):
         u = widen(x[j]) + widen(bias[j])
         below, density = _normal(u)
-        change = widen(dout[j]) * (below + u * density)
-        dx[j] = narrow(change, dx[j])
-        total[j] += change
+        line[j] = widen(dout[j]) * (below + u * density)
 
 
 @routine
-def _gelu_tanh_back(dout, x, bias, dx, total):
+def _gelu_tanh_back(dout, x, bias, line):
     for j in range(x.shape[0]):
         u = widen(x[j]) + widen(bias[j])
         s = _sigmoid(F(1.5957691216) * (u + F(0.044715) * u * u * u))
         slope = F(1.5957691216) * (F(1) + F(0.134145) * u * u)
-        change = widen(dout[j]) * (s + u * s * (F(1) - s) * slope)
-        dx[j] = narrow(change, dx[j])
-        total[j] += change
+        line[j] = widen(dout[j]) * (s + u * s * (F(1) - s) * slope)
 
 
 @routine
-def _quick_gelu_back(dout, x, bias, dx, total):
+def _quick_gelu_back(dout, x, bias, line):
     for j in range(x.shape[0]):
         u = widen(x[j]) + widen(bias[j])
         s = _sigmoid(F(1.702) * u)
-        change = widen(dout[j]) * (s + F(1.702) * u * s * (F(1) - s))
-        dx[j] = narrow(change, dx[j])
-        total[j] += change
+        line[j] = widen(dout[j]) * (s + F(1.702) * u * s * (F(1) - s))
 
 
 @routine
-def _relu_back(dout, x, bias, dx, total):
+def _relu_back(dout, x, bias, line):
     for j in range(x.shape[0]):
-        change = widen(dout[j]) if widen(x[j]) + widen(bias[j]) > F(0) else F(0)
-        dx[j] = narrow(change, dx[j])
-        total[j] += change
+        line[j] = widen(dout[j]) if widen(x[j]) + widen(bias[j]) > F(0) else F(0)
+
+
+@routine
+def _close(line, dx, total):
+    for j in range(line.shape[0]):
+        dx[j] = narrow(line[j], dx[j])
+    for j in range(line.shape[0]):
+        total[j] += line[j]
 
 
 @routine
 def _backward_rows(dout, x, bias, dx, total, kind, first, last):
+    line = np.empty(x.shape[1], np.float32)
     for r in range(first, last):
         if kind == 0:
-            _gelu_back(dout[r], x[r], bias, dx[r], total)
+            _gelu_back(dout[r], x[r], bias, line)
         elif kind == 1:
-            _gelu_tanh_back(dout[r], x[r], bias, dx[r], total)
+            _gelu_tanh_back(dout[r], x[r], bias, line)
         elif kind == 2:
-            _quick_gelu_back(dout[r], x[r], bias, dx[r], total)
+            _quick_gelu_back(dout[r], x[r], bias, line)
         else:
-            _relu_back(dout[r], x[r], bias, dx[r], total)
+            _relu_back(dout[r], x[r], bias, line)
+        _close(line, dx[r], total)
 
 
 @family

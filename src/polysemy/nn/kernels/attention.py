@@ -128,6 +128,12 @@ def _round(row, target, padded):
 
 
 @routine
+def _plus(row, total):
+    for j in range(row.shape[0]):
+        total[j] += row[j]
+
+
+@routine
 def _gradient(scores, changes, dropped, keys, padded, factor, logsum, key, column, threshold, scale):
     """Scores to weights and, in place, gradients of weights to those of scores; `dropped` gets what met the values."""
     mean = F(0)
@@ -239,10 +245,8 @@ def _write(source, count, target, first, at, bias_sum):
     e = source.shape[1]
     total = bias_sum[at:at + e]
     for i in range(count):
-        line, found = target[first + i, at:at + e], source[i]
-        for c in range(e):
-            line[c] = narrow(found[c], line[c])
-            total[c] += found[c]
+        _round(source[i], target[first + i, at:at + e], e)
+        _plus(source[i], total)
 
 
 @routine
@@ -355,8 +359,9 @@ def attention_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, pieces: Ten
     n, d = q.shape
     bias = bias.contiguous()
     out, sums = q.new_empty(n, d), torch.empty(n, num_heads)
-    run(_forward, n, len(k), d, num_heads, q, q.stride(0), k, k.stride(0), v, bias, pieces, len(pieces), out, sums,
-        threshold, scale, factor, sums if drop_keys is None else drop_keys)
+    if len(pieces):
+        run(_forward, n, len(k), d, num_heads, q, q.stride(0), k, k.stride(0), v, bias, pieces, len(pieces), out, sums,
+            threshold, scale, factor, sums if drop_keys is None else drop_keys)
     return out, sums
 
 
@@ -371,7 +376,8 @@ def attention_backward(dout: Tensor, sums: Tensor, q: Tensor, k: Tensor, v: Tens
     parts = torch.get_num_threads()
     bias4 = torch.cat([bias, bias.new_zeros(d)])
     bias_sums = torch.zeros(parts, 3, d)
-    run(_backward, n, len(k), d, num_heads, q, q.stride(0), k, k.stride(0), v, bias4, pieces, len(pieces),
-        dout, sums, threshold, scale, factor, sums if drop_keys is None else drop_keys,
-        dq, dq.stride(0), dk, dk.stride(0), dv, bias_sums, parts=parts)
+    if len(pieces):
+        run(_backward, n, len(k), d, num_heads, q, q.stride(0), k, k.stride(0), v, bias4, pieces, len(pieces), dout,
+            sums, threshold, scale, factor, sums if drop_keys is None else drop_keys, dq, dq.stride(0), dk,
+            dk.stride(0), dv, bias_sums, parts=parts)
     return bias_sums.sum(0)

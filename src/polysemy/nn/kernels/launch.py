@@ -10,15 +10,19 @@ Results depend on `parts` (the number of torch threads) only where a kernel says
 """
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import hashlib
 import inspect
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding
+import numba
 import numpy as np
 import torch
 from llvmlite import ir
@@ -142,12 +146,32 @@ def _word(argument: Tensor | int | float) -> int:
 
 def _compile(function: Callable[..., None], signature: Any, fast: bool) -> int:
     options: dict[str, Any] = {"nopython": True, "fastmath": FAST if fast else False, "error_model": "numpy"}
+    folder, before = _cache_folder(), numba.config.CACHE_DIR
     try:
-        compiled = cfunc(signature, cache=True, **options)(function)
-    except RuntimeError:  # no folder to keep machine code in
-        compiled = cfunc(signature, **options)(function)
+        numba.config.CACHE_DIR = str(folder)
+        compiled = cfunc(signature, cache=folder is not None, **options)(function)
+    finally:
+        numba.config.CACHE_DIR = before
     _alive.append(compiled)
     return compiled.address
+
+
+@functools.cache
+def _cache_folder() -> Path | None:
+    """Where machine code is kept: beside the sources, or else under the user's cache; None where neither can be written.
+
+    Its name is a hash of all sources here, for Numba itself does not see when a routine of another file has changed.
+    """
+    here = Path(__file__).parent
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))).hexdigest()[:16]
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    for base in (here / "__pycache__", Path(home).expanduser() / "polysemy"):
+        folder = base / f"kernels-{digest}"
+        with contextlib.suppress(OSError, RuntimeError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return folder
+    return None
 
 
 _alive: list[Any] = []

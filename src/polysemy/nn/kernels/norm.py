@@ -1,4 +1,4 @@
-"""norm(x + dropout(y + bias)) in one pass, forward and backward; each part may be missing.
+"""x + dropout(y + bias), norm(x), and the norm of that sum, each in one pass, forward and backward.
 
 Numbers are read and written in their own format and worked on in float32, row by row in a thread's scratch.
 """
@@ -61,14 +61,11 @@ def _scaled(line, mean, rstd, weight, shift, out):
 
 @routine
 def _forward_rows(x, y, bias, weight, shift, total, out, statistics, keys, choice, first, last):
-    """`choice` is (x is there, y is there, dropout threshold, its scale, epsilon)."""
-    has_x, has_y, threshold, scale, epsilon = choice
+    """`choice` is (y is there, dropout threshold, its scale, epsilon)."""
+    has_y, threshold, scale, epsilon = choice
     line = np.empty(out.shape[1], np.float32)
     for r in range(first, last):
-        if has_x:
-            _read(line, x[r])
-        else:
-            line[:] = F(0)
+        _read(line, x[r])
         if has_y:
             if threshold > 0:
                 _plus_thinned(line, y[r], bias, keys[r], threshold, scale)
@@ -91,7 +88,7 @@ def _forward(number):
         weight_shift, total, out = (carray(pointer(a[5]), (2, d), number), carray(pointer(a[6]), (n, d), number),
                                     carray(pointer(a[7]), (n, d), number))
         statistics, keys = carray(pointer(a[8]), (n, 2), np.float32), carray(pointer(a[9]), (n,), np.uint32)
-        choice = a[2] != 0, a[3] != 0, U(a[10]), F(real(a[11])), F(real(a[12]))
+        choice = a[3] != 0, U(a[10]), F(real(a[11])), F(real(a[12]))
         _forward_rows(x, y, bias, weight_shift[0], weight_shift[1], total, out, statistics, keys, choice,
                       n * part // parts, n * (part + 1) // parts)
     return share
@@ -117,11 +114,11 @@ def _back(dout, total, weight, mean, rstd, line, dweight, dshift):
 
 
 @routine
-def _thinned(line, dy, dbias, key, threshold, scale):
+def _thinned(line, dy, key, threshold, scale):
+    """Gradient of what was dropped, in `line` and in dy."""
     for j in range(line.shape[0]):
-        change = line[j] * scale if kept(key, j, threshold) else F(0)
-        dy[j] = narrow(change, dy[j])
-        dbias[j] += change
+        line[j] = line[j] * scale if kept(key, j, threshold) else F(0)
+    _write(line, dy)
 
 
 @routine
@@ -140,9 +137,8 @@ def _backward_rows(dout, total, weight, statistics, keys, dx, dy, sums, choice, 
         _write(line, dx[r])
         if has_y:
             if threshold > 0:
-                _thinned(line, dy[r], sums[2], keys[r], threshold, scale)
-            else:
-                _sum(line, sums[2])
+                _thinned(line, dy[r], keys[r], threshold, scale)
+            _sum(line, sums[2])
 
 
 @family
@@ -161,15 +157,66 @@ def _backward(number):
     return share
 
 
-def norm_forward(x: Tensor | None, y: Tensor | None, bias: Tensor, weight_shift: Tensor, epsilon: float,
+@family
+def _sum_forward(number):
+    def share(arguments, part, parts):
+        a = carray(pointer(arguments), (9,), np.int64)
+        n, d = a[0], a[1]
+        x, y, bias = (carray(pointer(a[2]), (n, d), number), carray(pointer(a[3]), (n, d), number),
+                      carray(pointer(a[4]), (d,), number))
+        out, keys = carray(pointer(a[5]), (n, d), number), carray(pointer(a[6]), (n,), np.uint32)
+        threshold, scale = U(a[7]), F(real(a[8]))
+        line = np.empty(d, np.float32)
+        for r in range(n * part // parts, n * (part + 1) // parts):
+            _read(line, x[r])
+            if threshold > 0:
+                _plus_thinned(line, y[r], bias, keys[r], threshold, scale)
+            else:
+                _plus(line, y[r], bias)
+            _write(line, out[r])
+    return share
+
+
+@family
+def _sum_backward(number):
+    def share(arguments, part, parts):
+        a = carray(pointer(arguments), (8,), np.int64)
+        n, d = a[0], a[1]
+        dout, dy = carray(pointer(a[2]), (n, d), number), carray(pointer(a[3]), (n, d), number)
+        keys, threshold, scale = carray(pointer(a[4]), (n,), np.uint32), U(a[5]), F(real(a[6]))
+        dbias, line = carray(pointer(a[7]), (parts, d), np.float32)[part], np.empty(d, np.float32)
+        for r in range(n * part // parts, n * (part + 1) // parts):
+            _read(line, dout[r])
+            if threshold > 0:
+                _thinned(line, dy[r], keys[r], threshold, scale)
+            _sum(line, dbias)
+    return share
+
+
+def sum_forward(x: Tensor, y: Tensor, bias: Tensor, keys: Tensor | None, threshold: int, scale: float) -> Tensor:
+    """x, y (n, d) contiguous, bias (d,)."""
+    out = torch.empty_like(x)
+    run(_sum_forward(x.dtype), *x.shape, x, y, bias, out, bias if keys is None else keys, threshold, scale)
+    return out
+
+
+def sum_backward(dout: Tensor, keys: Tensor | None, threshold: int, scale: float) -> tuple[Tensor, Tensor]:
+    """(gradient of y, which is dout where nothing was dropped, gradient of the bias (d,) in float32)."""
+    dy = dout if keys is None else torch.empty_like(dout)
+    parts = torch.get_num_threads()
+    dbias = torch.zeros(parts, dout.shape[1])
+    run(_sum_backward(dout.dtype), *dout.shape, dout, dy, dout if keys is None else keys, threshold, scale, dbias,
+        parts=parts)
+    return dy, dbias.sum(0)
+
+
+def norm_forward(x: Tensor, y: Tensor | None, bias: Tensor, weight_shift: Tensor, epsilon: float,
                  keys: Tensor | None, threshold: int, scale: float) -> tuple[Tensor, Tensor, Tensor]:
     """(out, what was normed, its mean and 1 / deviation (n, 2)); x, y (n, d) contiguous, bias (d,), weight_shift (2, d)."""
-    like = x if x is not None else y
-    assert like is not None
-    n, d = like.shape
-    total = torch.empty_like(like) if y is not None else like
-    out, statistics = torch.empty_like(like), torch.empty(n, 2)
-    run(_forward(like.dtype), n, d, 0 if x is None else x, 0 if y is None else y, bias, weight_shift, total, out, statistics,
+    n, d = x.shape
+    total = x if y is None else torch.empty_like(x)
+    out, statistics = torch.empty_like(x), torch.empty(n, 2)
+    run(_forward(x.dtype), n, d, x, 0 if y is None else y, bias, weight_shift, total, out, statistics,
         statistics if keys is None else keys, threshold, scale, epsilon)
     return out, total, statistics
 
