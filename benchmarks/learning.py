@@ -210,7 +210,7 @@ def ours(args: argparse.Namespace) -> dict:
     from polysemy.config import with_settings
     from polysemy.models import find_recipe, resolve
     from polysemy.models.pretrained import PretrainingModel
-    from polysemy.nn.dropout import keyed
+    from polysemy.nn.dropout import dropout_key
     from polysemy.objectives.pretraining import Pretraining, tensors_of
     from polysemy.runtime import set_threads
     from polysemy.training.learner import Learner
@@ -227,7 +227,7 @@ def ours(args: argparse.Namespace) -> dict:
     judged = PretrainingModel(config.model, config.heads)
 
     def gradient(step, batch):
-        with keyed(1, step, batch.rows):
+        with dropout_key(1, step, torch.from_numpy(batch.rows)):
             sums = learner.objective.losses(learner.module, tensors_of(batch))
             learner.objective.total(sums, learner.objective.counts(batch)).backward()
 

@@ -8,10 +8,20 @@ import pytest
 
 from polysemy.ladder.run import run_ladder
 from polysemy.ladder.settings import LadderConfig
+from polysemy.models.bert import configure
 from polysemy.models.hugging_face import to_hugging_face
+from polysemy.models.pretrained import PretrainingModel, open_run, write_run
 from polysemy.text.corpus import text_documents
 
 from .small_text import documents
+
+
+def write_theirs(run: Path, folder: Path) -> None:
+    """A model of the published shape with the run's tokenizer, as the other library would have it."""
+    _, tokenizer, _ = open_run(run)
+    config = configure("tiny", "paper", vocab_size=tokenizer.vocab_size)
+    write_run(folder / "ours", PretrainingModel(config.model, config.heads, seed=5), tokenizer, config)
+    to_hugging_face(folder / "ours", folder / "theirs")
 
 
 @pytest.mark.slow
@@ -19,7 +29,7 @@ def test_a_small_ladder_with_a_downloaded_and_a_broken_model(tmp_path: Path) -> 
     corpus, folder = text_documents(documents()), tmp_path / "study"
     config = LadderConfig(size="tiny", minutes=0.03, questions=150, quick=True, rungs=("bert", "albert"))
     run_ladder(corpus, folder, config)
-    to_hugging_face(folder / "rungs" / "bert", tmp_path / "theirs")
+    write_theirs(folder / "rungs" / "bert", tmp_path)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text('{"model_type": "xlnet"}')
     again = config.replace(rungs=("bert", "albert", f"hf:{tmp_path / 'theirs'}", f"hf:{tmp_path / 'broken'}"))
@@ -34,8 +44,7 @@ def test_a_small_ladder_with_a_downloaded_and_a_broken_model(tmp_path: Path) -> 
         assert row["milliseconds"] > 0
         assert len(row["fills"][0]) == 5
         assert 1.0 < row["seconds"] < 4.0
-    # the downloaded model is the trained one, through another library's format and back
-    assert rows["hf:theirs"]["cloze"]["accuracy"] == pytest.approx(rows["bert"]["cloze"]["accuracy"], abs=0.02)
+    assert 0.0 < rows["hf:theirs"]["cloze"]["accuracy"] < 0.2
     assert "may have seen this text" in rows["hf:theirs"]["remarks"]
     assert "seconds" not in rows["hf:theirs"] or rows["hf:theirs"]["seconds"] is None
     controls = json.loads((folder / "results" / "controls.json").read_text())["controls"]

@@ -1,8 +1,10 @@
 """Each kernel against its plain torch twin, and whole models with kernels against whole models without."""
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from numba import carray
 
 from polysemy.models.encoder import EncoderConfig
 from polysemy.models.pretrained import PretrainingModel
@@ -29,7 +31,7 @@ def keys(n: int) -> torch.Tensor:
         return Dropout(0.3).draw(torch.zeros(n, 8))
 
 
-def check(function, inputs, dtype) -> None:
+def check(function, inputs, dtype, rounding: float | None = None) -> None:
     """Output and gradients of the kernel against the twin, which float64 always takes."""
     doubles = [x.detach().double().requires_grad_() for x in inputs]
     expected, found = function(*doubles), function(*inputs)
@@ -38,7 +40,7 @@ def check(function, inputs, dtype) -> None:
     found.backward(change)
     assert found.dtype == dtype
     for ours, twins in [(found, expected), *((x.grad, y.grad) for x, y in zip(inputs, doubles, strict=True))]:
-        assert (ours.double() - twins).norm() <= ROUNDING[dtype] * twins.norm()
+        assert (ours.double() - twins).norm() <= (rounding or ROUNDING[dtype]) * twins.norm()
 
 
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
@@ -126,10 +128,10 @@ def test_attention(head_size, sizes, dropped):
     def function(q, kv, bias):
         return attend(q, kv, bias, table, 2, head_size**-0.5, drop)
 
-    check(function, randoms((n, d), (m, 2 * d), (3 * d,), dtype=torch.bfloat16), torch.bfloat16)
+    check(function, randoms((n, d), (m, 2 * d), (3 * d,), dtype=torch.bfloat16), torch.bfloat16, 0.012)
     if n == m:
-        check(lambda qkv, bias: attend(qkv, None, bias, table, 2, 0.5, drop),
-              randoms((n, 3 * d), (3 * d,), dtype=torch.bfloat16), torch.bfloat16)
+        check(lambda qkv, bias: attend(qkv, None, bias, table, 2, head_size**-0.5, drop),
+              randoms((n, 3 * d), (3 * d,), dtype=torch.bfloat16), torch.bfloat16, 0.012)
 
 
 @bfloat16_only
@@ -282,12 +284,6 @@ def test_switch_turns_kernels_off(monkeypatch):
     assert not kernels.usable(x)
 
 
-def _mark(arguments, part, parts):
-    from numba import carray  # noqa: F401
-
-    carray_ = pointer  # noqa: F841
-
-
 def test_every_part_runs_once():
     counts = torch.zeros(7, dtype=torch.int64)
     run(count, counts, parts=7)
@@ -296,8 +292,5 @@ def test_every_part_runs_once():
 
 @kernel
 def count(arguments, part, parts):
-    import numpy as np
-    from numba import carray
-
     address = carray(pointer(arguments), (1,), np.int64)
     carray(pointer(address[0]), (parts,), np.int64)[part] += 1

@@ -21,6 +21,8 @@ __all__ = ["Parser", "main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code and never raises for what a user can mend."""
     words = list(sys.argv[1:] if argv is None else argv)
+    # torch's idle threads would spin on the cores; asleep they cost little alone and far less beside other programs
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         args = build_parser().parse_args(words)
     except SystemExit as stop:

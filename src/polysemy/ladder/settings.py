@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.evaluation.cloze_items import QUICK, ClozeConfig
 
+DEMO: dict[str, Any] = {"total": 5.0, "size": "tiny", "quick": True, "questions": 1_000}
+"""What a ladder on the demo corpus takes where the user says nothing: done within ten minutes on two cores."""
 Purpose = Literal["fill", "score"]
 MINUTES = 5.0
 

@@ -16,8 +16,8 @@ DEVIATIONS = (
     "paper: xxlarge has 222,595,584 parameters, as the published weights; the paper's table says 235M.",
     "paper: a passage of one sentence is cut in two at a word; Google's script takes a random document instead.",
     "paper: dropout 0 everywhere, as in version 2 of the published weights; tokens are Unigram pieces learned here.",
-    "ladder: rotary positions, 40 % hidden, pre-norm, exact GELU, WordPiece and AdamW as all rungs; the table is at most "
-    "half as wide as the model.",
+    "ladder: rotary positions, 40 % hidden, pre-norm, exact GELU, WordPiece and AdamW as all rungs; the table is at "
+    "most half as wide as the model.",
 )
 
 

@@ -57,7 +57,7 @@ def body(num_layers: int, hidden_size: int, vocab_size: int, *, paper: bool) -> 
 
 def ladder_training(hidden_size: int) -> TrainingConfig:
     """One optimizer for all rungs; wider models take smaller steps."""
-    return TrainingConfig(learning_rate=round(1e-3 * min(2.0, 256 / hidden_size), 6), batch_size=16)
+    return TrainingConfig(learning_rate=round(1e-3 * min(2.0, 256 / hidden_size), 6), batch_size=8)
 
 
 def shape_of(size: str, preset: str, sizes: dict[str, tuple[int, int]] = SIZES) -> tuple[int, int]:

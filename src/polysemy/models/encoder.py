@@ -71,7 +71,7 @@ class Encoder(nn.Module):
 
     def at(self, places: Int[Tensor, "k"], ids: Int[Tensor, "b t"], positions: Int[Tensor, "b t"],
            segments: Int[Tensor, "b t"] | None, documents: Int[Tensor, "b t"]) -> Float[Tensor, "k d"] | None:
-        """The states at flat `places` (row * t + column, ascending) of real tokens, the same numbers as `forward` gives.
+        """The states at flat `places` (row * t + column, ascending) of real tokens: the numbers that `forward` gives.
 
         The fast way to train: a flat list of the real tokens runs through the layers, and the last layer answers for
         `places` alone.  None where that way is closed (see `fits_pieces`), or a document lies in a row in two parts.

@@ -1,25 +1,28 @@
 """Run folders to and from the layout of Hugging Face transformers: config.json, model.safetensors, tokenizer files.
 
 No transformers import: names and settings are written as that library reads them, and tests hold outputs equal.
-A pre-norm body (preset ladder) is their RobertaPreLayerNorm, whatever our recipe is called.
+A pre-norm body is their Esm when its positions are rotary (preset ladder) and their RobertaPreLayerNorm when they are
+learned, whatever our recipe is called.
 """
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from polysemy.artifact import check_safetensors, inside, load_tensors, new_folder, read_json, save_tensors, write_json
 from polysemy.errors import InputError
 from polysemy.models import RECIPES, resolve
 from polysemy.models.encoder import EncoderConfig
-from polysemy.models.hugging_face_names import FAMILIES, Family, their_groups, to_ours, to_theirs
+from polysemy.models.hugging_face_names import FAMILIES, FREQUENCIES, Family, frequencies, their_groups, to_ours, to_theirs
 from polysemy.models.pretrained import WEIGHTS, PretrainingModel, finite, open_run, write_run
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.nn.embedding import EmbeddingConfig
-from polysemy.nn.position import Learned
+from polysemy.nn.position import Learned, Rotary
 from polysemy.nn.transformer import ActivationName, TransformerConfig
 from polysemy.text.segments import FullSentences
 from polysemy.text.tokenizer import Tokenizer
@@ -28,8 +31,13 @@ CLASSES = {"bert": ("BertForPreTraining", "BertForMaskedLM", "BertModel"),
            "roberta": ("RobertaForMaskedLM", "RobertaForMaskedLM", "RobertaModel"),
            "roberta-prelayernorm": ("RobertaPreLayerNormForMaskedLM", "RobertaPreLayerNormForMaskedLM",
                                     "RobertaPreLayerNormModel"),
+           "esm": ("EsmForMaskedLM", "EsmForMaskedLM", "EsmModel"),
            "albert": ("AlbertForPreTraining", "AlbertForMaskedLM", "AlbertModel"),
            "distilbert": ("DistilBertForMaskedLM", "DistilBertForMaskedLM", "DistilBertModel")}
+ROTARY: dict[str, Any] = {"position_embedding_type": "rotary", "emb_layer_norm_before": True, "token_dropout": False}
+"""the settings under which their Esm computes our pre-norm body with rotary positions"""
+ESM_DEFAULTS: dict[str, Any] = {"position_embedding_type": "absolute", "emb_layer_norm_before": False,
+                                "token_dropout": False}
 SMALLEST_VOCABULARY = 300  # a config of any kind of tokenizer accepts it
 ACTIVATIONS: dict[ActivationName, str] = {"gelu": "gelu", "gelu_tanh": "gelu_new", "quick_gelu": "quick_gelu",
                                           "relu": "relu"}
@@ -52,10 +60,24 @@ def to_hugging_face(folder: str | Path, out: str | Path, *, overwrite: bool = Fa
         _tell_tokenizer(work / "tokenizer_config.json", kind, config)
         save_tensors(work / WEIGHTS, tensors)
         write_json(work / "config.json", their_config(kind, config, tokenizer))
-    lost = ["the span-boundary head stays behind: no class of transformers has it"] * ("span_boundary" in config.heads)
+    return _left_behind(kind, config)
+
+
+def _left_behind(kind: str, config: PretrainingConfig) -> tuple[str, ...]:
+    notes = ["the span-boundary head stays behind: no class of transformers has it"] * ("span_boundary" in config.heads)
     if kind == "roberta-prelayernorm" and config.recipe != "roberta":
-        lost.append(f"{config.recipe} is written as RobertaPreLayerNorm, the class for norms before sublayers")
-    return tuple(lost)
+        notes.append(f"{config.recipe} is written as RobertaPreLayerNorm, the class for norms before sublayers")
+    if kind != "esm":
+        return tuple(notes)
+    notes.append(f"{config.recipe} is written as Esm, the class for rotary positions and norms before sublayers")
+    if "pair" in config.heads:
+        notes.append("the pair head stays behind: Esm has none")
+    if config.model.embedding.num_segments:
+        notes.append("the vector of segment 0 is added to the token table: states and probabilities stay equal, the "
+                     "masked-LM logits of a place all move by one number")
+    if config.model.embedding.num_segments > 1:
+        notes.append("the vectors of further segments stay behind: Esm reads a pair of texts as one segment")
+    return tuple(notes)
 
 
 def from_hugging_face(source: str | Path, out: str | Path, *, overwrite: bool = False) -> tuple[str, ...]:
@@ -93,6 +115,8 @@ def read_hugging_face(source: str | Path) -> tuple[PretrainingModel, Tokenizer, 
         if ours[name].shape != tensor.shape:
             raise InputError(f"{name} must have shape {list(tensor.shape)} by config.json, got "
                              f"{list(ours[name].shape)} in {source}")
+    if FREQUENCIES in tensors and FAMILIES[kind].rotary:
+        _check_frequencies(tensors[FREQUENCIES], body)
     model.load_state_dict(finite(source, ours), assign=True)
     lost = []
     if "masked_lm" not in heads:
@@ -107,19 +131,21 @@ def read_hugging_face(source: str | Path) -> tuple[PretrainingModel, Tokenizer, 
 def family_of(config: EncoderConfig, heads: Sequence[str]) -> str:
     """The model_type whose class computes exactly this body; InputError when there is none."""
     c, e = config.transformer, config.embedding
-    plain = isinstance(e.position, Learned) and e.norm and not e.scale_tokens and not c.causal
-    if not plain or c.distance is not None or c.scale != "sqrt" or e.norm_eps != c.norm_eps:
-        raise InputError("model must have learned positions, one norm_eps, a norm on its embedding, scale sqrt and two-"
-                         "sided attention for a class of transformers to fit, got another; keep it as a run folder")
+    learned = isinstance(e.position, Learned) and c.distance is None
+    rotary = e.position is None and c.distance is not None and c.distance.layout == "half" and c.norm == "pre"
+    plain = e.norm and not e.scale_tokens and not c.causal and c.scale == "sqrt" and e.norm_eps == c.norm_eps
+    if not plain or not (learned or rotary):
+        raise InputError("model must have learned positions (or rotary ones of layout half, with norm pre), one "
+                         "norm_eps, a norm on its embedding, scale sqrt and two-sided attention for a class of "
+                         "transformers to fit, got another; keep it as a run folder")
     if c.norm == "pre":
         if e.factor_size or c.activation != "gelu":
             raise InputError("model must be post-norm, or have activation gelu and no factor_size, for a class of "
                              "transformers to fit, got a pre-norm one; train it with --preset paper")
-        return "roberta-prelayernorm"
-    assert isinstance(e.position, Learned)
+        return "esm" if rotary else "roberta-prelayernorm"
     if e.factor_size:
         return "albert"
-    if e.position.offset:
+    if isinstance(e.position, Learned) and e.position.offset:
         return "roberta"
     unsegmented = e.num_segments == 0 and "pair" not in heads
     return "distilbert" if unsegmented and c.norm_eps == 1e-12 and c.activation in ("gelu", "relu") else "bert"
@@ -128,13 +154,13 @@ def family_of(config: EncoderConfig, heads: Sequence[str]) -> str:
 def their_config(kind: str, config: PretrainingConfig, tokenizer: Tokenizer) -> dict[str, Any]:
     """Their config.json."""
     c, e = config.model.transformer, config.model.embedding
-    assert isinstance(e.position, Learned)
     offset = tokenizer.pad_id + 1 if kind.startswith("roberta") else 0
+    positions = e.position.max_positions if isinstance(e.position, Learned) else config.training.length
     whole = "masked_lm" in config.heads
     architecture = CLASSES[kind][0 if "pair" in config.heads and whole else 1 if whole else 2]
     result: dict[str, Any] = {
         "model_type": kind, "architectures": [architecture], "dtype": "float32", "polysemy_recipe": config.recipe,
-        "vocab_size": e.vocab_size, "max_position_embeddings": e.position.max_positions + offset,
+        "vocab_size": e.vocab_size, "max_position_embeddings": positions + offset,
         "pad_token_id": tokenizer.pad_id, "bos_token_id": tokenizer.cls_id, "eos_token_id": tokenizer.sep_id,
         "tie_word_embeddings": True}
     if kind == "distilbert":
@@ -142,9 +168,11 @@ def their_config(kind: str, config: PretrainingConfig, tokenizer: Tokenizer) -> 
                 "hidden_dim": c.intermediate_size, "activation": ACTIVATIONS[c.activation], "dropout": c.dropout,
                 "attention_dropout": c.attention_dropout, "sinusoidal_pos_embds": False}
     result |= {"hidden_size": c.hidden_size, "num_hidden_layers": c.num_layers, "num_attention_heads": c.num_heads,
-               "intermediate_size": c.intermediate_size, "hidden_act": ACTIVATIONS[c.activation],
-               "hidden_dropout_prob": c.dropout, "attention_probs_dropout_prob": c.attention_dropout,
-               "layer_norm_eps": c.norm_eps, "type_vocab_size": max(1, e.num_segments)}
+               "intermediate_size": c.intermediate_size, "hidden_dropout_prob": c.dropout,
+               "attention_probs_dropout_prob": c.attention_dropout, "layer_norm_eps": c.norm_eps}
+    if c.distance is not None:
+        return {**result, **ROTARY, "rope_theta": c.distance.base, "mask_token_id": tokenizer.mask_id}
+    result |= {"hidden_act": ACTIVATIONS[c.activation], "type_vocab_size": max(1, e.num_segments)}
     if kind == "albert":
         result |= {"embedding_size": e.factor_size, "num_hidden_groups": their_groups(config.model),
                    "inner_group_num": 1}
@@ -153,22 +181,18 @@ def their_config(kind: str, config: PretrainingConfig, tokenizer: Tokenizer) -> 
 
 def _tell_tokenizer(path: Path, kind: str, config: PretrainingConfig) -> None:
     """What their tokenizer must know of the model: whether it has segments, and how much it reads at once."""
-    segments = ["token_type_ids"] if kind != "distilbert" and config.model.embedding.num_segments > 1 else []
-    position = config.model.embedding.position
-    assert isinstance(position, Learned)
+    segments = ["token_type_ids"] if FAMILIES[kind].segments and config.model.embedding.num_segments > 1 else []
+    position, length = config.model.embedding.position, config.training.length
+    longest = min(position.max_positions, length) if isinstance(position, Learned) else length
     write_json(path, {**read_json(path), "model_input_names": ["input_ids", *segments, "attention_mask"],
-                      "model_max_length": min(position.max_positions, config.training.length)})
+                      "model_max_length": longest})
 
 
 def our_config(kind: str, theirs: dict[str, Any]) -> EncoderConfig:
     """Our body from their config.json; settings that they leave out have the defaults of their library."""
-    def get(name: str, default: Any) -> Any:
-        value = theirs.get(name)
-        if value is not None and not isinstance(value, type(default)) and not (isinstance(default, float) and
-                                                                               type(value) is int):
-            raise InputError(f"{name} must be {type(default).__name__}, got {value!r} in config.json")
-        return default if value is None else value
-
+    get = partial(_setting, theirs)
+    if kind == "esm":
+        return _rotary_config(theirs)
     if get("position_embedding_type", "absolute") != "absolute" or get("inner_group_num", 1) != 1:
         raise InputError("position_embedding_type must be absolute and inner_group_num 1, got "
                          f"{theirs.get('position_embedding_type')!r} and {theirs.get('inner_group_num')!r}")
@@ -196,6 +220,38 @@ def our_config(kind: str, theirs: dict[str, Any]) -> EncoderConfig:
             norm_eps=eps, num_groups=get("num_hidden_groups", 1) if albert else None, dropout=dropout,
             attention_dropout=get("attention_dropout" if distil else "attention_probs_dropout_prob",
                                   0.0 if albert else 0.1)))
+
+
+def _rotary_config(theirs: dict[str, Any]) -> EncoderConfig:
+    """Our body of an Esm, whose activation is GELU whatever its config says, and which drops nothing of its input."""
+    get = partial(_setting, theirs)
+    found = {name: get(name, default) for name, default in ESM_DEFAULTS.items()}
+    if found != ROTARY:
+        raise InputError("an esm must have " + ", ".join(f"{name} {value!r}" for name, value in ROTARY.items())
+                         + f" in config.json, got {', '.join(repr(value) for value in found.values())}")
+    eps = get("layer_norm_eps", 1e-12)
+    return EncoderConfig(
+        embedding=EmbeddingConfig(vocab_size=get("vocab_size", 0), position=None, dropout=0.0, norm_eps=eps),
+        transformer=TransformerConfig(
+            hidden_size=get("hidden_size", 768), num_layers=get("num_hidden_layers", 12),
+            num_heads=get("num_attention_heads", 12), intermediate_size=get("intermediate_size", 3072),
+            distance=Rotary(base=float(get("rope_theta", 10_000.0))), norm="pre", norm_eps=eps,
+            dropout=get("hidden_dropout_prob", 0.1), attention_dropout=get("attention_probs_dropout_prob", 0.1)))
+
+
+def _setting(theirs: dict[str, Any], name: str, default: Any) -> Any:
+    value = theirs.get(name)
+    if value is not None and not isinstance(value, type(default)) and not (isinstance(default, float) and
+                                                                           type(value) is int):
+        raise InputError(f"{name} must be {type(default).__name__}, got {value!r} in config.json")
+    return default if value is None else value
+
+
+def _check_frequencies(theirs: Tensor, config: EncoderConfig) -> None:
+    """Old files may hold rounded ones, and their library keeps those; ours always come from the base."""
+    ours = frequencies(config)
+    if theirs.shape != ours.shape or not torch.allclose(theirs.float(), ours, rtol=1e-5, atol=0.0):
+        raise InputError(f"{FREQUENCIES} must be what rope_theta in config.json gives, got other numbers")
 
 
 def read_tensors(source: Path) -> dict[str, Tensor]:
@@ -235,11 +291,15 @@ def _heads_in(family: Family, tensors: dict[str, Tensor]) -> tuple[str, ...]:
 def _recipe_config(kind: str, theirs: dict[str, Any], body: EncoderConfig, heads: tuple[str, ...]) -> PretrainingConfig:
     name = theirs.get("polysemy_recipe")
     if name not in RECIPES:
-        name = {"roberta-prelayernorm": "roberta"}.get(kind, kind)
-    config: PretrainingConfig = resolve(RECIPES[name].configure)(size="base", preset="paper")
+        name = {"roberta-prelayernorm": "roberta", "esm": "roberta"}.get(kind, kind)
+    preset = "ladder" if kind == "esm" else "paper"
+    config: PretrainingConfig = resolve(RECIPES[name].configure)(size="base", preset=preset)
     position = body.embedding.position
-    assert isinstance(position, Learned)
-    training = config.training.replace(length=min(config.training.length, position.max_positions))
+    if isinstance(position, Learned):
+        length = min(config.training.length, position.max_positions)
+    else:  # nothing in the weights ends: their config alone says how much was read at once
+        length = _setting(theirs, "max_position_embeddings", 1026)
+    training = config.training.replace(length=length)
     changes: dict[str, Any] = {"model": body, "heads": heads, "training": training, "size": "imported"}
     if "pair" not in heads:
         changes["segments"] = FullSentences()

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from polysemy.models.encoder import EncoderConfig
-from polysemy.nn.position import Learned
+from polysemy.nn.position import Learned, Rotary
 
 TABLE, SEGMENTS, POSITIONS = ("body.embedding.token.weight", "body.embedding.segment.weight",
                               "body.embedding.position.table.weight")
+FREQUENCIES = "esm.rotary_embeddings.inv_freq"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,11 @@ class Family:
     """their names of the masked-LM bias"""
     body: dict[str, str] = field(default_factory=dict)
     """further modules of the body"""
+    embedding_norm: str = "embeddings.LayerNorm"
     segments: bool = True
+    """whether they have a table of segments; segment 0 of ours goes into the token table where they have none"""
+    rotary: bool = False
+    """positions turn queries and keys, in place of a table"""
     shares: bool = False
 
 
@@ -61,6 +66,11 @@ FAMILIES: dict[str, Family] = {
         feed_forward=("intermediate.dense", "output.dense", "intermediate.LayerNorm"),
         heads={**_LM_HEAD, "pair.pooler": _PRENORM + "pooler.dense", "pair.classifier": "classifier.out_proj"},
         bias=("lm_head.bias", "lm_head.decoder.bias"), body={"transformer.final_norm": "LayerNorm"}),
+    "esm": Family(
+        prefix="esm.", layer="encoder.layer.{i}.", attention=(*_BERT_ATTENTION[:4], "attention.LayerNorm"),
+        feed_forward=("intermediate.dense", "output.dense", "LayerNorm"), heads=_LM_HEAD, bias=("lm_head.bias",),
+        body={"transformer.final_norm": "encoder.emb_layer_norm_after"}, embedding_norm="embeddings.layer_norm",
+        segments=False, rotary=True),
     "albert": Family(
         prefix="albert.", layer="encoder.albert_layer_groups.{i}.albert_layers.0.",
         attention=("attention.query", "attention.key", "attention.value", "attention.dense", "attention.LayerNorm"),
@@ -85,10 +95,11 @@ def names(family: Family, config: EncoderConfig, heads: Sequence[str]) -> Iterat
     """
     prefix = family.prefix
     yield TABLE, (f"{prefix}embeddings.word_embeddings.weight",)
-    yield POSITIONS, (f"{prefix}embeddings.position_embeddings.weight",)
+    if not family.rotary:
+        yield POSITIONS, (f"{prefix}embeddings.position_embeddings.weight",)
     if family.segments:
         yield SEGMENTS, (f"{prefix}embeddings.token_type_embeddings.weight",)
-    yield from _both("body.embedding.norm", f"{prefix}embeddings.LayerNorm")
+    yield from _both("body.embedding.norm", prefix + family.embedding_norm)
     for ours, theirs in family.body.items():
         yield from _both(f"body.{ours}", prefix + theirs)
     yield from _layers(family, config)
@@ -132,21 +143,38 @@ def their_groups(config: EncoderConfig) -> int:
 def to_theirs(family: Family, config: EncoderConfig, heads: Sequence[str], ours: dict[str, Tensor],
               pad_id: int) -> dict[str, Tensor]:
     """Their tensors from ours; positions begin where their library will look for them."""
-    position = config.embedding.position
-    assert isinstance(position, Learned)
-    table = ours[POSITIONS][position.offset:]
-    if family.prefix.startswith("roberta"):  # they count from the padding id + 1
-        table = torch.cat([table.new_zeros(pad_id + 1, table.shape[1]), table])
-    ours = {**ours, POSITIONS: table}
+    ours, position = dict(ours), config.embedding.position
+    if isinstance(position, Learned):
+        table = ours[POSITIONS][position.offset:]
+        if family.prefix.startswith("roberta"):  # they count from the padding id + 1
+            table = torch.cat([table.new_zeros(pad_id + 1, table.shape[1]), table])
+        ours[POSITIONS] = table
     if SEGMENTS not in ours:
-        ours[SEGMENTS] = table.new_zeros(1, table.shape[1])
-    theirs: dict[str, Tensor] = {}
+        ours[SEGMENTS] = ours[TABLE].new_zeros(1, ours[TABLE].shape[1])
+    elif not family.segments:
+        ours[TABLE] = ours[TABLE] + ours[SEGMENTS][0]
+    theirs = _rotary_extras(config) if family.rotary else {}
     for name, parts in names(family, config, heads):
         theirs.update(zip(parts, ours[name].chunk(len(parts)), strict=True))
     if family.prefix == _PRENORM and "pair" in heads:  # their two-way classifier is our pooler and classifier
         for suffix in ("weight", "bias"):
             theirs[f"classifier.dense.{suffix}"] = theirs[f"{_PRENORM}pooler.dense.{suffix}"]
     return {name: tensor.clone().contiguous() for name, tensor in theirs.items()}
+
+
+def frequencies(config: EncoderConfig) -> Tensor:
+    """(head_size / 2,) float32: the angle that one position adds to each pair of coordinates."""
+    c = config.transformer
+    assert isinstance(c.distance, Rotary)
+    steps = torch.arange(0, c.head_size, 2, dtype=torch.float64)
+    return (c.distance.base ** (-steps / c.head_size)).float()
+
+
+def _rotary_extras(config: EncoderConfig) -> dict[str, Tensor]:
+    """What Esm stores beside our weights: the frequencies, and a head for contacts of proteins that is left at zero."""
+    c = config.transformer
+    return {FREQUENCIES: frequencies(config), "esm.contact_head.regression.bias": torch.zeros(1),
+            "esm.contact_head.regression.weight": torch.zeros(1, c.num_layers * c.num_heads)}
 
 
 def to_ours(family: Family, config: EncoderConfig, heads: Sequence[str],

@@ -11,8 +11,8 @@ from polysemy.text.tokenizer import TokenizerConfig
 DEVIATIONS = (
     "paper: exactly 15 % of each row is hidden; the original rounds the number at random.",
     "paper: a sentence is cut where a row would else stay more than 3 % empty (segments.empty_rate=1 keeps it whole).",
-    "ladder: WordPiece instead of byte-level pieces, rotary positions, 40 % hidden, pre-norm, dropout 0, no segment row: "
-    "what all rungs share.",
+    "ladder: WordPiece instead of byte-level pieces, rotary positions, 40 % hidden, pre-norm, dropout 0, no segment "
+    "row: what all rungs share.",
 )
 
 

@@ -11,8 +11,8 @@ DEVIATIONS = (
     "The last span ends before a word that would exceed the count; the released code cuts that word.",
     "Tokens of a merged span beyond the 20th are left to the masked LM alone; the released code shortens such spans.",
     "corruption=markedspans, spans between [S] and [/S], is a variant of our own and no part of the paper.",
-    "ladder: uncased WordPiece, rotary positions, 40 % hidden, pre-norm, dropout 0: what all rungs share; a sentence is "
-    "cut where the row would stay more than 3 % empty.",
+    "ladder: uncased WordPiece, rotary positions, 40 % hidden, pre-norm, dropout 0: what all rungs share; a sentence "
+    "is cut where the row would stay more than 3 % empty.",
 )
 
 

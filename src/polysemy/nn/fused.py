@@ -182,8 +182,8 @@ class _LookUp(torch.autograd.Function):
 # --- attention inside pieces
 
 
-def attend(q: Float[Tensor, "n _"], kv: Float[Tensor, "m _"] | None, bias: Float[Tensor, "3d"],
-           pieces: Int[Tensor, "p 5"], num_heads: int, scale: float, dropped: Drop | None = None) -> Float[Tensor, "n d"]:
+def attend(q: Float[Tensor, "n _"], kv: Float[Tensor, "m _"] | None, bias: Float[Tensor, "_"],
+           pieces: Int[Tensor, "p 5"], num_heads: int, scale: float, dropped: Drop | None = None) -> Float[Tensor, "n _"]:
     """Context of each query over the keys of its piece; bias is added to q, k and v first.
 
     q (n, d) and kv (m, 2d) side by side, or all three in q (n, 3d).  A row of `pieces` is (first query, queries, first

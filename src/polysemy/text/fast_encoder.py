@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from polysemy.text import fast_kernels as kernels
+from polysemy.text.encoding import Flat, check_texts, slices
 from polysemy.text.fast_check import check_lines
+from polysemy.text.fast_cutting import LONGEST_MERGED, Scratch
 from polysemy.text.fast_tables import (
     GPT2_RULE,
     GPT2_SPACED_RULE,
@@ -32,7 +34,7 @@ from polysemy.text.fast_tables import (
     rule_of,
     vocabulary_arrays,
 )
-from polysemy.text.tokenizer import Flat, Tokenizer, check_texts, slices
+from polysemy.text.tokenizer import Tokenizer
 from polysemy.text.tokenizer_check import library_errors
 
 CACHED_WORDS = 1 << 18
@@ -85,7 +87,7 @@ class FastEncoder:
         self._characters = Characters(np.zeros(NUM_CHARACTERS, np.uint8), np.zeros(NUM_CHARACTERS, np.int32),
                                       np.zeros(0, np.int64))
         self._cache = _new_cache(CACHED_WORDS)
-        self._scratch = _new_scratch(4 * kernels.LONGEST_MERGED)
+        self._scratch = _new_scratch(4 * LONGEST_MERGED)
         self._stretches: dict[str, np.ndarray] = {}
         self._pieces_per_character = 0.5
         self._turn = threading.Lock()
@@ -142,7 +144,7 @@ class FastEncoder:
             if status == kernels.FULL:
                 output = _with_room(output, 2 * len(output.ids))
             elif status == kernels.LEAVE_ROW:
-                output = self._by_library(texts[row], output)
+                output = self._by_library(texts[int(row)], output)
                 row += 1
                 splits[row] = output.state[0]
                 while output.state[1] < len(given.firsts) and given.firsts[output.state[1]] < bounds[row]:
@@ -198,11 +200,11 @@ def _new_cache(words: int) -> kernels.Cache:
                          np.zeros(12 * words, np.uint32), np.zeros((8 * words, 3), np.int32), np.zeros(3, np.int64))
 
 
-def _new_scratch(size: int) -> kernels.Scratch:
+def _new_scratch(size: int) -> Scratch:
     def integers() -> np.ndarray:
         return np.zeros(size + 2, np.int64)
 
-    return kernels.Scratch(form=integers(), origin=integers(), symbols=integers(), starts=integers(), ends=integers(),
+    return Scratch(form=integers(), origin=integers(), symbols=integers(), starts=integers(), ends=integers(),
                            following=integers(), preceding=integers(), orders=np.zeros(size + 2, np.int32),
                            values=np.zeros(size + 2, np.float64), pieces=np.zeros((size + 2, 3), np.int32))
 

@@ -187,7 +187,7 @@ def _trie(names: dict[str, int], kind: int) -> tuple[Trie, np.ndarray, int]:
 
 
 def _merge_table(merges: list[Any], names: dict[str, int]) -> np.ndarray:
-    from polysemy.text.fast_kernels import fill_pairs
+    from polysemy.text.fast_cutting import fill_pairs
 
     if len(merges) >= 1 << 20:
         raise UnsupportedError("it has more than a million merges")

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,14 +23,11 @@ from polysemy.artifact import write_bytes, write_json
 from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.text import tokenizer_parts as parts
+from polysemy.text.encoding import Encoding, Flat, check_texts, joined, slices, trim_spans
 from polysemy.text.tokenizer_check import library_errors
 
 MAX_CHARACTERS = 10_000_000
 SLICE_CHARACTERS = 2_000_000  # encode_many works through so many at a time
-
-Flat = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""ids int32, starts int32, ends int32 (all texts one after the other), row_splits int64 (len(texts) + 1)"""
-
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig(Config):
@@ -50,7 +47,7 @@ class TokenizerConfig(Config):
     """bytebpe: treat the first word of a text like one after a space"""
     marks: bool = False
     """add [S] and [/S], which may enclose a hidden span"""
-    sample_megabytes: int = 32
+    sample_megabytes: int = 16
     """text kept in memory for training; more is sampled evenly"""
 
     def check(self) -> None:
@@ -70,14 +67,6 @@ class TokenizerConfig(Config):
     def lowercased(self) -> bool:
         """`lowercase` with the kind's own habit filled in."""
         return self.kind in ("wordpiece", "unigram") if self.lowercase is None else self.lowercase
-
-
-class Encoding(NamedTuple):
-    """The pieces of one text: ids, and the character span of each (int32 arrays of one length)."""
-
-    ids: np.ndarray
-    starts: np.ndarray
-    ends: np.ndarray
 
 
 class Tokenizer:
@@ -161,7 +150,7 @@ class Tokenizer:
         ids = np.fromiter((number for encoding in encodings for number in encoding.ids), np.int32, total)
         spans = np.fromiter((edge for encoding in encodings for span in encoding.offsets for edge in span), np.int32,
                             2 * total).reshape(-1, 2)
-        starts, ends = _trim(texts, spans[:, 0].copy(), spans[:, 1].copy(), splits, space_table(self._marks_spaces))
+        starts, ends = trim_spans(texts, spans[:, 0].copy(), spans[:, 1].copy(), splits, self._marks_spaces)
         blank = self._blank[ids]
         ends[blank] = starts[blank]
         if not special and self._forbidden[ids].any():
@@ -329,62 +318,3 @@ def _kind(definition: Mapping[str, Any]) -> str:
     if model == "BPE":
         return "bytebpe" if '"ByteLevel"' in json.dumps(definition.get("pre_tokenizer")) else "bpe"
     return "unigram" if model == "Unigram" or isinstance(definition["model"]["vocab"], list) else "wordpiece"
-
-
-def check_texts(texts: Sequence[str], limit: int) -> None:
-    """InputError unless all are strings of at most `limit` characters."""
-    for kind in set(map(type, texts)):
-        if not issubclass(kind, str):
-            raise InputError(f"text must be a string, got {kind.__name__}")
-    longest = max(map(len, texts), default=0)
-    if longest > limit:
-        raise InputError(f"text must have at most {limit:,} characters, got {longest:,}; cut it into documents")
-
-
-def slices(texts: Sequence[str], characters: int) -> Iterable[Sequence[str]]:
-    """The texts in stretches of about so many characters."""
-    start = size = 0
-    for number, text in enumerate(texts):
-        size += len(text)
-        if size >= characters:
-            yield texts[start:number + 1]
-            start, size = number + 1, 0
-    if start < len(texts):
-        yield texts[start:]
-
-
-def _trim(texts: Sequence[str], starts: np.ndarray, ends: np.ndarray, splits: np.ndarray, spaces: np.ndarray
-          ) -> tuple[np.ndarray, np.ndarray]:
-    """Spans without the white space at their edges; one of white space alone ends up empty where it ended."""
-    codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
-    firsts = np.concatenate([[0], np.cumsum([len(text) for text in texts])])
-    base = np.repeat(firsts[:-1], np.diff(splits))
-    for edges, shift, step in ((starts, 0, 1), (ends, -1, -1)):
-        while True:
-            inside = np.flatnonzero(starts < ends)
-            inside = inside[spaces[codes[base[inside] + edges[inside] + shift]]]
-            if not len(inside):
-                break
-            edges[inside] += step
-    return starts, ends
-
-
-@functools.cache
-def space_table(with_mark: bool) -> np.ndarray:
-    """True at every code point that is Unicode white space; `with_mark` adds U+2581 and the control characters."""
-    table = np.zeros(0x110000, bool)
-    table[[code for code in range(0x3001) if chr(code).isspace() and not 0x1C <= code <= 0x1F]] = True
-    if with_mark:
-        table[[*range(0x20), *range(0x7F, 0xA0), ord(parts.SPACE_MARK)]] = True
-    return table
-
-
-def joined(parts_of: Sequence[Flat]) -> Flat:
-    """Several results of encode_many as one."""
-    if len(parts_of) == 1:
-        return parts_of[0]
-    if not parts_of:
-        return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(1, np.int64)
-    ids, starts, ends = (np.concatenate([part[column] for part in parts_of]) for column in range(3))
-    lengths = np.concatenate([np.diff(part[3]) for part in parts_of])
-    return ids, starts, ends, np.concatenate([[0], np.cumsum(lengths)])

@@ -25,6 +25,7 @@ from polysemy.training.loop import Step, train
 from polysemy.training.metrics import Metrics
 from polysemy.training.outcome import InterruptError, RunError
 from polysemy.training.signals import Signals
+from polysemy.training.warm_up import warm_up
 
 Scores = Mapping[str, float]
 log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class Run:
     def go(self, signals: Signals) -> None:
         """Train to the end of the budget and export; InterruptError after a signal, once the step is done and saved."""
         world, every = self.learner.world, self.config.training.checkpoint_every
+        if not self.course.done(self.state):
+            warm_up(self.learner, self.batches[self.state.step])
         for step in train(self.learner, self.batches, self.config.training, course=self.course, state=self.state,
                           evaluate=self.evaluate):
             self.state, self.loss = step.state, step.loss

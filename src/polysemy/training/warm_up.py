@@ -1,0 +1,27 @@
+"""Compile and load what a step needs before the clock starts, so that a budget in minutes is spent on learning."""
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from polysemy.nn.dropout import dropout_key
+from polysemy.objectives.pretraining import tensors_of
+from polysemy.text.batches import Batch
+from polysemy.training.learner import Learner
+from polysemy.training.optimizer import Optimizer
+
+
+def warm_up(learner: Learner, batch: Batch) -> None:
+    """One gradient of a few rows, thrown away, and one update of a scratch weight; the learner stays as it is."""
+    rows = batch.take(range(min(2, len(batch.ids))))
+    learner.module.train()  # type: ignore[attr-defined]
+    with dropout_key(learner.seed, 0, torch.from_numpy(rows.rows).to(learner.world.device)):
+        sums = learner.objective.losses(learner.module, tensors_of(rows, learner.world.device))  # type: ignore[arg-type]
+    learner.objective.total(sums, learner.objective.counts(rows)).backward()
+    learner.optimizer.zero_grad()
+    if not learner.sharded:
+        scratch = nn.Linear(4, 4, device=learner.world.device)
+        optimizer = Optimizer(scratch, learner.optimizer.config, dtype=learner.dtype)
+        for parameter in scratch.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step(0.0)
