@@ -27,7 +27,7 @@ def write_theirs(run: Path, folder: Path) -> None:
 @pytest.mark.slow
 def test_a_small_ladder_with_a_downloaded_and_a_broken_model(tmp_path: Path) -> None:
     corpus, folder = text_documents(documents()), tmp_path / "study"
-    config = LadderConfig(size="tiny", minutes=0.03, questions=150, quick=True, rungs=("bert", "albert"))
+    config = LadderConfig(size="tiny", minutes=0.1, questions=150, quick=True, rungs=("bert", "albert"))
     run_ladder(corpus, folder, config)
     write_theirs(folder / "rungs" / "bert", tmp_path)
     (tmp_path / "broken").mkdir()
@@ -43,7 +43,7 @@ def test_a_small_ladder_with_a_downloaded_and_a_broken_model(tmp_path: Path) -> 
         assert row["loss"] > 0
         assert row["milliseconds"] > 0
         assert len(row["fills"][0]) == 5
-        assert 1.0 < row["seconds"] < 4.0
+        assert 5.0 < row["seconds"] < 8.0
     assert 0.0 < rows["hf:theirs"]["cloze"]["accuracy"] < 0.2
     assert "may have seen this text" in rows["hf:theirs"]["remarks"]
     assert "seconds" not in rows["hf:theirs"] or rows["hf:theirs"]["seconds"] is None

@@ -13,7 +13,7 @@ from polysemy.models.pretrained import PretrainingModel
 from polysemy.runtime import random_for
 
 CLASSES = {"bert": "Bert", "roberta": "Roberta", "albert": "Albert", "distilbert": "DistilBert",
-           "roberta-prelayernorm": "RobertaPreLayerNorm"}
+           "roberta-prelayernorm": "RobertaPreLayerNorm", "esm": "Esm"}
 TOLERANCE = 2e-5
 
 
@@ -33,6 +33,10 @@ def random_config(kind: str, seed: int) -> Any:
                   "num_hidden_groups": int(random.integers(1, layers + 1))}
     if kind.startswith("roberta"):
         sizes["hidden_act"] = "gelu"
+    if kind == "esm":  # without segments, and with its own GELU
+        del sizes["hidden_act"], sizes["type_vocab_size"]
+        sizes |= {"position_embedding_type": "rotary", "emb_layer_norm_before": True, "token_dropout": False,
+                  "rope_theta": float(random.choice([100.0, 10_000.0])), "mask_token_id": 4}
     if kind == "distilbert":
         sizes = {"dim": width, "n_layers": layers, "n_heads": heads, "hidden_dim": sizes["intermediate_size"],
                  "activation": str(random.choice(["gelu", "relu"]))}

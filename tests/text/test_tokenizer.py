@@ -510,6 +510,41 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         Tokenizer.load(tmp_path / "notes.md")
 
 
+def paths(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Places in a definition, at most three from each vocabulary or list of merges."""
+    items = list(value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ())
+    found = [here]
+    for key, child in items if len(items) < 30 else items[::len(items) // 3]:
+        found += paths(child, (*here, key))
+    return found
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=5)
+    | st.sampled_from(["Sequence", "ByteLevel", "Metaspace", "BPE", "WordPiece", "Unigram", "▁", "[UNK]", "NFKC"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "String", "Regex"]), inner),
+    max_leaves=4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=120, deadline=None)
+@given(data=st.data())
+def test_a_changed_value_is_read_or_refused_but_never_another_error(kind: str, data: st.DataObject) -> None:
+    definition = json.loads(trained(kind, vocab_size=300).definition)
+    *way, last = data.draw(st.sampled_from(paths(definition)[1:]))
+    spot = definition
+    for key in way:
+        spot = spot[key]
+    spot[last] = data.draw(json_values)
+    try:
+        checked = parse_definition(json.dumps(definition).encode(), "tokenizer.json")
+        tokenizer = Tokenizer(json.dumps(checked), trained(kind).roles)
+        encoding = tokenizer.encode("Add one [MASK] argument, 我喜欢 <pad>\n x", special=data.draw(st.booleans()))
+        tokenizer.decode(encoding.ids)
+    except InputError:
+        pass
+
+
 def test_a_panic_of_the_library_becomes_an_input_error() -> None:
     """A runaway pattern makes the library panic, with an exception that `except Exception` does not catch."""
     tokenizers = pytest.importorskip("tokenizers")

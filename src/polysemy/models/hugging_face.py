@@ -11,14 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from polysemy.artifact import check_safetensors, inside, load_tensors, new_folder, read_json, save_tensors, write_json
 from polysemy.errors import InputError
 from polysemy.models import RECIPES, resolve
 from polysemy.models.encoder import EncoderConfig
-from polysemy.models.hugging_face_names import FAMILIES, FREQUENCIES, Family, frequencies, their_groups, to_ours, to_theirs
+from polysemy.models.hugging_face_names import FAMILIES, Family, their_groups, to_ours, to_theirs
 from polysemy.models.pretrained import WEIGHTS, PretrainingModel, finite, open_run, write_run
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.nn.embedding import EmbeddingConfig
@@ -115,8 +114,6 @@ def read_hugging_face(source: str | Path) -> tuple[PretrainingModel, Tokenizer, 
         if ours[name].shape != tensor.shape:
             raise InputError(f"{name} must have shape {list(tensor.shape)} by config.json, got "
                              f"{list(ours[name].shape)} in {source}")
-    if FREQUENCIES in tensors and FAMILIES[kind].rotary:
-        _check_frequencies(tensors[FREQUENCIES], body)
     model.load_state_dict(finite(source, ours), assign=True)
     lost = []
     if "masked_lm" not in heads:
@@ -245,13 +242,6 @@ def _setting(theirs: dict[str, Any], name: str, default: Any) -> Any:
                                                                            type(value) is int):
         raise InputError(f"{name} must be {type(default).__name__}, got {value!r} in config.json")
     return default if value is None else value
-
-
-def _check_frequencies(theirs: Tensor, config: EncoderConfig) -> None:
-    """Old files may hold rounded ones, and their library keeps those; ours always come from the base."""
-    ours = frequencies(config)
-    if theirs.shape != ours.shape or not torch.allclose(theirs.float(), ours, rtol=1e-5, atol=0.0):
-        raise InputError(f"{FREQUENCIES} must be what rope_theta in config.json gives, got other numbers")
 
 
 def read_tensors(source: Path) -> dict[str, Tensor]:

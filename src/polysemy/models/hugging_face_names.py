@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from polysemy.errors import InputError
 from polysemy.models.encoder import EncoderConfig
 from polysemy.nn.position import Learned, Rotary
 
@@ -179,6 +180,14 @@ def _rotary_extras(config: EncoderConfig) -> dict[str, Tensor]:
 
 def to_ours(family: Family, config: EncoderConfig, heads: Sequence[str],
             theirs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Our tensors from theirs; a missing name is a KeyError with that name."""
+    """Our tensors from theirs; a missing name is a KeyError with that name.
+
+    Old files of Esm may hold rounded frequencies, which their library keeps and ours, made from the base, are not: an
+    InputError.
+    """
+    if family.rotary and FREQUENCIES in theirs:
+        wanted, found = frequencies(config), theirs[FREQUENCIES].float()
+        if found.shape != wanted.shape or not torch.allclose(found, wanted, rtol=1e-5, atol=0.0):
+            raise InputError(f"{FREQUENCIES} must be what rope_theta in config.json gives, got other numbers")
     return {name: torch.cat([theirs[part] for part in parts]).float()
             for name, parts in names(family, config, heads) if not parts[0].endswith("decoder.bias")}

@@ -87,12 +87,13 @@ def check_definition(data: dict[str, Any], where: str) -> None:
 
 def _check_model(model: dict[str, Any], where: str) -> dict[str, int]:
     kind = model.get("type") or _guess_type(model)
-    if kind not in MODELS:
+    if not isinstance(kind, str) or kind not in MODELS:
         raise InputError(f"{where}: model type must be one of {', '.join(MODELS)}, got {kind!r}")
     vocabulary = _unigram_vocabulary(model, where) if kind == "Unigram" else model.get("vocab")
     ids = _check_vocabulary(vocabulary, where)
     unknown = model.get("unk_token")
-    if unknown not in ids and (unknown is not None or kind == "WordPiece"):
+    known = isinstance(unknown, str) and unknown in ids
+    if not known and (unknown is not None or kind == "WordPiece"):
         raise InputError(f"{where}: unk_token must be in the vocabulary, got {unknown!r}")
     if kind == "BPE":
         _check_merges(model, ids, where)
@@ -150,6 +151,8 @@ def _check_merges(model: Mapping[str, Any], ids: Mapping[str, int], where: str) 
     if not isinstance(merges, list) or len(merges) > MAX_ENTRIES:
         raise InputError(f"{where}: merges must be a list of at most {MAX_ENTRIES:,} pairs")
     prefix = model.get("continuing_subword_prefix") or ""
+    if not isinstance(prefix, str):
+        raise InputError(f"{where}: continuing_subword_prefix must be text, got {prefix!r}")
     for number, merge in enumerate(merges):
         pair = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
@@ -191,9 +194,9 @@ def _check_part(part: Any, name: str, known: set[str], where: str) -> None:
         kind, pattern = value.get("type"), value.get("Regex")
         if isinstance(kind, str) and kind not in known:
             raise InputError(f"{where}: {name} must be one of {', '.join(sorted(known))}, got {kind[:40]!r}")
-        if value.get("String") == "":
+        if "String" in value and not (isinstance(value["String"], str) and value["String"]):
             raise InputError(f"{where}: {name} must replace or split at some text, got an empty pattern")
-        if pattern is not None and pattern not in PATTERNS:
+        if "Regex" in value and not (isinstance(pattern, str) and pattern in PATTERNS):
             raise InputError(f"{where}: {name} must use a pattern known to be safe, got {str(pattern)[:60]!r}; "
                              "other regular expressions are refused because they can run forever")
 
