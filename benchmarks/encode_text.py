@@ -3,10 +3,10 @@
     python benchmarks/encode_text.py [CORPUS] [--megabytes 8] [--vocab-size 8000] [--kinds wordpiece,bpe,...] [--files]
 
 Every tool reads the same tokenizer and the same lines in one process, by turns; ids are compared line by line. For the
-library, `ids` is encode_batch_fast (no offsets) and `spans` is encode_batch with offsets as Python gives them; ours
-gives ids and spans together, `first` with an empty cache of words (what preparing a corpus costs), `again` on the same text.
-tokie and fastokens are measured when they are installed and can read the tokenizer; they give ids only. Target: ours at
-least 12 at first meeting on English, with every id equal.
+library, `ids` is encode_batch_fast (no offsets) and `spans` is encode_batch with offsets as Python gives them. Ours
+gives ids and spans together: `first` with an empty cache of words (what preparing a corpus costs), `again` on the same
+text. tokie and fastokens are measured when they are installed and can read the tokenizer; they give ids only.
+Target: ours at least 12 at first meeting on English, with every id equal.
 """
 from __future__ import annotations
 

@@ -53,7 +53,9 @@ def test_no_source_imports_pickle_a_peer_or_a_network_client() -> None:
         "socket",
         "huggingface_hub",
     }
-    assert {str(path): found for path in SOURCES if (found := imports_of(path) & refused)} == {}
+    allowed = {"processes.py": {"pickle"}}  # between a process and its own children, never from a file
+    found = {path.name: imports_of(path) & refused for path in SOURCES}
+    assert {name: names for name, names in found.items() if names - allowed.get(name, set())} == {}
 
 
 def test_text_never_imports_torch() -> None:

@@ -9,11 +9,13 @@ from numba import carray
 from polysemy.models.encoder import EncoderConfig
 from polysemy.models.pretrained import PretrainingModel
 from polysemy.nn import kernels
-from polysemy.nn.attention import Pieces, Visibility
+from polysemy.nn.attention import Visibility
 from polysemy.nn.dropout import Dropout, dropout_key
 from polysemy.nn.embedding import EmbeddingConfig
 from polysemy.nn.fused import LayerNorm, activate, add, add_norm, attend, attention_fits, look_up
 from polysemy.nn.kernels.launch import kernel, pointer, run
+from polysemy.nn.pieces import Pieces
+from polysemy.nn.position import Rotary
 from polysemy.nn.transformer import TransformerConfig
 
 ROUNDING = {torch.float32: 2e-6, torch.bfloat16: 6e-3}
@@ -102,13 +104,17 @@ def test_gradient_of_a_frequent_row_is_added_up_in_float32():
 # --- attention
 
 
-def pieces(*sizes: tuple[int, int, int]) -> torch.Tensor:
-    """From (queries, keys, column of the first key)."""
-    rows, first, first_key = [], 0, 0
+def pieces(*sizes: tuple[int, int, int], rotary: Rotary | None = None, head_size: int = 0) -> Pieces:
+    """From (queries, keys, column of the first key); the last keys of each piece ask."""
+    at, first_key, rows = [], 0, []
     for queries, number, column in sizes:
-        rows.append((first, queries, first_key, number, column))
-        first, first_key = first + queries, first_key + number
-    return torch.tensor(rows)
+        rows.append((0, 0, first_key, number, column))
+        at += range(first_key + number - queries, first_key + number)
+        first_key += number
+    found = Pieces(torch.tensor(rows))
+    if rotary is not None:
+        found = found.turned(rotary, torch.cat([torch.arange(number) for _, number, _ in sizes]), head_size)
+    return found.of(torch.tensor(at))
 
 
 bfloat16_only = pytest.mark.skipif(not attention_fits(torch.zeros(1, dtype=torch.bfloat16), 32),
@@ -119,31 +125,33 @@ bfloat16_only = pytest.mark.skipif(not attention_fits(torch.zeros(1, dtype=torch
 @pytest.mark.parametrize("dropped", [False, True])
 @pytest.mark.parametrize("sizes", [[(1, 1), (5, 5), (16, 16), (17, 17), (48, 48), (49, 49), (130, 130), (2, 2)],
                                    [(1, 30), (0, 7), (30, 100), (3, 3), (0, 1), (60, 200)]], ids=["all", "some"])
-@pytest.mark.parametrize("head_size", [32, 64, 96])
-def test_attention(head_size, sizes, dropped):
-    table = pieces(*((queries, number, 3 * i) for i, (queries, number) in enumerate(sizes)))
-    n, m, d = table[:, 1].sum(), table[:, 3].sum(), 2 * head_size
+@pytest.mark.parametrize(("head_size", "rotary"), [(32, None), (64, None), (96, None), (64, Rotary()),
+                                                   (32, Rotary(base=50.0, layout="interleaved"))], ids=str)
+def test_attention(head_size, rotary, sizes, dropped):
+    found = pieces(*((queries, number, 3 * i) for i, (queries, number) in enumerate(sizes)), rotary=rotary,
+                   head_size=head_size)
+    n, m, d = found.table[:, 1].sum(), found.table[:, 3].sum(), 2 * head_size
     drop = keys(int(n)) if dropped else None
 
     def function(q, kv, bias):
-        return attend(q, kv, bias, table, 2, head_size**-0.5, drop)
+        return attend(q, kv, bias, found, 2, head_size**-0.5, drop)
 
     check(function, randoms((n, d), (m, 2 * d), (3 * d,), dtype=torch.bfloat16), torch.bfloat16, 0.012)
     if n == m:
-        check(lambda qkv, bias: attend(qkv, None, bias, table, 2, head_size**-0.5, drop),
+        check(lambda qkv, bias: attend(qkv, None, bias, found, 2, head_size**-0.5, drop),
               randoms((n, 3 * d), (3 * d,), dtype=torch.bfloat16), torch.bfloat16, 0.012)
 
 
 @bfloat16_only
 def test_attention_keeps_to_its_piece():
     """Another document, however loud, changes no bit."""
-    table = pieces((20, 20, 0), (30, 30, 20))
+    found = pieces((20, 20, 0), (30, 30, 20))
     x, = randoms((50, 3 * 64), dtype=torch.bfloat16)
     bias = torch.zeros(3 * 64, dtype=torch.bfloat16)
-    quiet = attend(x, None, bias, table, 2, 0.2)
+    quiet = attend(x, None, bias, found, 2, 0.2)
     with torch.no_grad():
         x[20:] = 1e4
-    assert torch.equal(attend(x, None, bias, table, 2, 0.2)[:20], quiet[:20])
+    assert torch.equal(attend(x, None, bias, found, 2, 0.2)[:20], quiet[:20])
 
 
 def test_pieces_are_found_and_split_documents_are_not_taken_for_whole():
@@ -161,7 +169,8 @@ def test_pieces_are_found_and_split_documents_are_not_taken_for_whole():
 def small_config(**changes) -> EncoderConfig:
     """Two layers, one of every kind of choice the fast path must follow."""
     rate = changes.pop("dropout", 0.0)
-    embedding = EmbeddingConfig(vocab_size=90, factor_size=changes.pop("factor_size", None), num_segments=2, dropout=rate)
+    embedding = EmbeddingConfig(vocab_size=90, factor_size=changes.pop("factor_size", None), num_segments=2,
+                                dropout=rate)
     transformer = TransformerConfig(**{"hidden_size": 64, "num_layers": 3, "num_heads": 2, "intermediate_size": 128,
                                        "dropout": rate, "attention_dropout": rate, **changes})
     return EncoderConfig(embedding=embedding, transformer=transformer)
@@ -181,20 +190,25 @@ def small_batch() -> dict[str, torch.Tensor]:
             "pair_labels": torch.tensor([0, 1, 1])}
 
 
+@torch.no_grad()
+def stir(model: torch.nn.Module) -> None:
+    """Away from first weights, whose flat attention, biases of 0 and norms of 1 would hide mistakes."""
+    for name, p in model.named_parameters():
+        noise = torch.randn(p.shape, generator=torch.Generator().manual_seed(len(name)))
+        p.copy_(p + 0.1 * noise if p.dim() == 1 else p * (8 if "qkv" in name else 3))
+
+
 def losses_and_gradients(config: EncoderConfig, dtype: torch.dtype, plain: bool, monkeypatch, micro: bool = False):
     monkeypatch.setenv("POLYSEMY_PLAIN", "1" if plain else "")
     model = PretrainingModel(config, ["masked_lm", "pair"], seed=1).to(dtype).train()
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if p.dim() == 1:  # biases of 0 and norms of 1 would hide mistakes
-                p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(len(name))) * 0.1)
+    stir(model)
     with dropout_key(1, 2, [7, 8, 9]):
         sums = model(small_batch())
     sum(sums.values()).backward()
     return sums, {name: p.grad for name, p in model.named_parameters()}
 
 
-CHOICES = [{}, {"norm": "pre"}, {"num_groups": 1, "factor_size": 32}, {"activation": "gelu_tanh"}]
+CHOICES = [{}, {"norm": "pre", "distance": Rotary()}, {"num_groups": 1, "factor_size": 32}, {"activation": "gelu_tanh"}]
 choices = pytest.mark.parametrize("changes", CHOICES, ids=["post", "pre", "shared", "tanh"])
 
 
@@ -232,21 +246,23 @@ def test_models_in_bfloat16_are_as_near_to_float32_as_plain_ones(monkeypatch, ch
 def test_flat_tokens_and_a_last_layer_for_some_places_give_the_numbers_of_rows(changes, dropout):
     """The way around padding, in float64, where attention runs its plain twin."""
     model = PretrainingModel(small_config(dropout=dropout, **changes), ["masked_lm"], seed=1).double().train().body
+    stir(model)
     batch = small_batch()
     found = Pieces.build(batch["documents"])
     assert found is not None
     inside, tokens = found
     with dropout_key(1, 2, [7, 8, 9]):
         x = model.embedding(batch["ids"], batch["positions"], batch["segments"])
-        rows = model.transformer(x, Visibility.build(documents=batch["documents"]))
+        rows = model.transformer(x, Visibility.build(documents=batch["documents"]), batch["positions"])
     at = torch.tensor([0, 5, 20, 21, 60, 88, 111])
     for wanted in (None, at):
         with dropout_key(1, 2, [7, 8, 9]) as step:
             step.tokens = step.token_keys(40).flatten()[tokens]
             flat = [batch[name].flatten()[tokens] for name in ("ids", "positions", "segments")]
-            states = model.transformer.in_pieces(model.embedding(*flat), inside, wanted)
+            states = model.transformer.in_pieces(model.embedding(*flat), inside, flat[1], wanted)
         places = tokens if wanted is None else tokens[wanted]
-        torch.testing.assert_close(states, rows.flatten(0, 1)[places], rtol=1e-10, atol=1e-10)
+        near = 1e-6 if "distance" in changes else 1e-10  # angles come from a float32 table
+        torch.testing.assert_close(states, rows.flatten(0, 1)[places], rtol=near, atol=near)
 
 
 @bfloat16_only

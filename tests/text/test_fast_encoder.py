@@ -179,3 +179,9 @@ def test_the_check_lines_are_many_and_always_the_same() -> None:
     assert len(lines) == 3000
     assert lines == list(check_lines(trained("bpe")))
     assert len({ch for line in lines for ch in line}) > 5000
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [1023, 1025, 4095, 4096, 4097, 4098, 4099])
+def test_words_about_as_long_as_the_work_space_are_equal(kind: str, size: int) -> None:
+    assert_equal(encoder_of(kind, {}), ["x " + "ab" * (size // 2) + "c" * (size % 2) + " y", "é" * size])

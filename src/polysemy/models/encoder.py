@@ -9,10 +9,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from polysemy.config import Config
-from polysemy.nn.attention import Pieces, Visibility
+from polysemy.nn.attention import Visibility
 from polysemy.nn.dropout import flatten
 from polysemy.nn.embedding import Embedding, EmbeddingConfig
 from polysemy.nn.heads import HeadSizes
+from polysemy.nn.pieces import Pieces
 from polysemy.nn.transformer import Transformer, TransformerConfig, fits_pieces
 
 
@@ -81,6 +82,6 @@ class Encoder(nn.Module):
             return None
         pieces, tokens = found
         flatten(ids.shape[1], tokens)
-        x = self.embedding(ids.flatten()[tokens], positions.flatten()[tokens],
-                           None if segments is None else segments.flatten()[tokens])
-        return self.transformer.in_pieces(x, pieces, torch.searchsorted(tokens, places))
+        positions = positions.flatten()[tokens]
+        x = self.embedding(ids.flatten()[tokens], positions, None if segments is None else segments.flatten()[tokens])
+        return self.transformer.in_pieces(x, pieces, positions, torch.searchsorted(tokens, places))

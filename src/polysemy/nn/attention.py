@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -18,6 +17,7 @@ from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.nn.dropout import Dropout
 from polysemy.nn.fused import attend
+from polysemy.nn.pieces import Pieces
 from polysemy.nn.position import Rotation
 
 
@@ -81,43 +81,6 @@ def _uniform(keys: Tensor, only: bool = False) -> bool:
 EVERYTHING = Visibility()
 
 
-@dataclass(frozen=True, eq=False)
-class Pieces:
-    """Visibility inside the pieces of a flat list of tokens: what training runs on, for padding is not even there.
-
-    A piece is a document, or what a row of the batch holds of it; every query sees the keys of its piece.
-    """
-
-    table: Int[Tensor, "p 5"]
-    """first query, queries, first key, keys, column of the first key in its row of the batch; one row a piece"""
-    at: Int[Tensor, "k"] | None = None
-    """which tokens ask, ascending; None when all do"""
-
-    @classmethod
-    def build(cls, documents: Int[Tensor, "b t"]) -> tuple[Pieces, Int[Tensor, "n"]] | None:
-        """The pieces of packed rows, and the flat places of their tokens; None when a document is not in one piece.
-
-        `documents` are numbers within the row, -1 at padding.
-        """
-        t = documents.shape[1]
-        numbers = documents.numpy().ravel()
-        tokens = np.flatnonzero(numbers >= 0)
-        keys = numbers[tokens] + (tokens // t) * np.int64(1 << 32)
-        starts = np.flatnonzero(np.diff(keys, prepend=-1))
-        if len(np.unique(keys[starts])) < len(starts):
-            return None
-        counts = np.diff(starts, append=len(tokens))
-        table = np.stack([starts, counts, starts, counts, tokens[starts] % t], 1)
-        return cls(torch.from_numpy(np.ascontiguousarray(table))), torch.from_numpy(tokens)
-
-    def of(self, at: Int[Tensor, "k"]) -> Pieces:
-        """The same pieces when only the tokens `at` ask."""
-        first = torch.searchsorted(at, self.table[:, 2].contiguous())
-        table = self.table.clone()
-        table[:, 0], table[:, 1] = first, torch.diff(first, append=torch.tensor([len(at)]))
-        return Pieces(table, at)
-
-
 class Attention(nn.Module):
     """Scaled dot-product attention in `num_heads` heads (Vaswani et al. 2017, section 3.2).
 
@@ -168,7 +131,7 @@ class Attention(nn.Module):
     def _in_pieces(self, x: Tensor, pieces: Pieces) -> Tensor:
         d, weight, at = x.shape[1], self.qkv.weight, pieces.at
         q, kv = (F.linear(x, weight), None) if at is None else (F.linear(x[at], weight[:d]), F.linear(x, weight[d:]))
-        return attend(q, kv, self.qkv.bias, pieces.table, self.num_heads, self.factor, self.dropout.draw(q))
+        return attend(q, kv, self.qkv.bias, pieces, self.num_heads, self.factor, self.dropout.draw(q))
 
     def _project(self, x: Tensor, source: Tensor | None) -> tuple[Tensor, ...]:
         if source is None:

@@ -16,6 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from polysemy.nn import kernels
 from polysemy.nn.dropout import Drop, drop
+from polysemy.nn.pieces import Pieces
+from polysemy.nn.position import Rotation
 from polysemy.runtime import cpu_flags
 
 def apart(linear: nn.Linear, x: Float[Tensor, "*n i"]) -> tuple[Float[Tensor, "*n o"], Float[Tensor, "o"] | None]:
@@ -183,20 +185,24 @@ class _LookUp(torch.autograd.Function):
 
 
 def attend(q: Float[Tensor, "n _"], kv: Float[Tensor, "m _"] | None, bias: Float[Tensor, "_"],
-           pieces: Int[Tensor, "p 5"], num_heads: int, scale: float, dropped: Drop | None = None) -> Float[Tensor, "n _"]:
-    """Context of each query over the keys of its piece; bias is added to q, k and v first.
+           pieces: Pieces, num_heads: int, scale: float, dropped: Drop | None = None) -> Float[Tensor, "n _"]:
+    """Context of each query over the keys of its piece; bias is added to q, k and v first, then q and k are turned.
 
-    q (n, d) and kv (m, 2d) side by side, or all three in q (n, 3d).  A row of `pieces` is (first query, queries, first
-    key, keys, column of the first key in its row of the batch), in order of queries and keys.  Dropout of a weight is
-    keyed by its query's key, its head and its key's column, as `Dropout` does for weights (b, h, t, s).
+    q (n, d) and kv (m, 2d) side by side, or all three in q (n, 3d).  Dropout of a weight is keyed by its query's key,
+    its head and its key's column, as `Dropout` does for weights (b, h, t, s).
     """
     if kernels.for_training(q, bias) and attention_fits(q, len(bias) // (3 * num_heads)):
         return _Attend.apply(q, kv, bias, pieces, num_heads, scale, dropped)  # pyright: ignore[reportReturnType]
-    q, k, v = (x + part for x, part in zip(_three(q, kv), bias.chunk(3), strict=True))
+    q, k, v = ((x + part).unflatten(-1, (num_heads, -1)).transpose(0, 1)
+               for x, part in zip(_three(q, kv), bias.chunk(3), strict=True))
+    if pieces.turns is not None:
+        layout = "interleaved" if pieces.turns.interleaved else "half"
+        q, k = (Rotation(*(table[at].to(x.dtype) for table in pieces.turns[:2]), layout).turn(x)
+                for x, at in ((q, pieces.turns.queries), (k, pieces.turns.keys)))
     found = []
-    for first, count, first_key, keys, column in pieces.tolist():
+    for first, count, first_key, keys, column in pieces.table.tolist():
         here, there = slice(first, first + count), slice(first_key, first_key + keys)
-        heads = [x.unflatten(-1, (num_heads, -1)).transpose(0, 1) for x in (q[here], k[there], v[there])]
+        heads = q[:, here], k[:, there], v[:, there]
         weights = (heads[0] @ heads[1].transpose(1, 2) * scale).softmax(-1)
         if dropped is not None:  # the mask counts columns from the beginning of the batch's row
             keys_of_heads = dropped.keys[here] ^ torch.arange(num_heads, dtype=torch.int32)[:, None] << 16
@@ -210,21 +216,25 @@ def attention_fits(x: Tensor, head_size: int) -> bool:
     return kernels.usable(x) and x.dtype == torch.bfloat16 and "avx512_bf16" in cpu_flags() and head_size % 32 == 0
 
 
-def _three(q: Tensor, kv: Tensor | None) -> list[Tensor]:
+def _three(q: Tensor, kv: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values as views."""
-    return [*q.chunk(3, 1)] if kv is None else [q, *kv.chunk(2, 1)]
+    if kv is None:
+        q, k, v = q.chunk(3, 1)
+    else:
+        k, v = kv.chunk(2, 1)
+    return q, k, v
 
 
 class _Attend(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, q: Tensor, kv: Tensor | None, bias: Tensor, pieces: Tensor, num_heads: int, scale: float,
+    def forward(ctx: Any, q: Tensor, kv: Tensor | None, bias: Tensor, pieces: Pieces, num_heads: int, scale: float,
                 dropped: Drop | None) -> Tensor:
         from polysemy.nn.kernels.attention import attention_forward
 
-        keys, least, factor = _parts(dropped)
-        out, sums = attention_forward(*_three(q, kv), bias, pieces, num_heads, scale, keys, least, factor)
-        ctx.save_for_backward(q, kv, bias, pieces, sums, keys)
-        ctx.more = num_heads, scale, least, factor
+        parts = _parts(dropped)
+        out, sums = attention_forward(*_three(q, kv), bias, pieces, num_heads, scale, parts)
+        ctx.save_for_backward(q, kv, bias, sums, parts[0])
+        ctx.more = pieces, num_heads, scale, parts[1:]
         return out
 
     @staticmethod
@@ -232,11 +242,11 @@ class _Attend(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         from polysemy.nn.kernels.attention import attention_backward
 
-        q, kv, bias, pieces, sums, keys = ctx.saved_tensors
-        num_heads, scale, least, factor = ctx.more
+        q, kv, bias, sums, keys = ctx.saved_tensors
+        pieces, num_heads, scale, more = ctx.more
         dq, dkv = torch.empty_like(q), None if kv is None else torch.empty_like(kv)
-        dbias = attention_backward(gradients[0].contiguous(), sums, *_three(q, kv), bias, pieces, num_heads, scale, keys,
-                                   least, factor, *_three(dq, dkv))
+        dbias = attention_backward(gradients[0].contiguous(), sums, *_three(q, kv), bias, pieces, num_heads, scale,
+                                   (keys, *more), _three(dq, dkv))
         return dq, dkv, dbias.flatten().to(bias.dtype), None, None, None, None
 
 

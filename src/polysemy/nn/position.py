@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from polysemy.config import Config
 from polysemy.errors import InputError
-from polysemy.nn.fused import look_up
 from polysemy.nn.limits import check_size
 
 
@@ -72,6 +71,8 @@ class LearnedPosition(nn.Module):
         self.table = nn.Embedding(config.max_positions + config.offset, size)
 
     def forward(self, positions: Int[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        from polysemy.nn.fused import look_up  # which needs rotations from here
+
         return look_up(self.table.weight, positions + self.offset if self.offset else positions)
 
 
@@ -100,11 +101,11 @@ def sinusoid(positions: Int[Tensor, "*shape"], size: int, layout: str = "interle
 class Rotation(NamedTuple):
     """Cosines and sines of one forward, shared by all layers."""
 
-    cosine: Tensor  # (b, 1, t, e/2)
+    cosine: Tensor  # (b, 1, t, e/2), or what broadcasts to the half of x
     sine: Tensor
     layout: str
 
-    def turn(self, x: Float[Tensor, "b h t e"]) -> Float[Tensor, "b h t e"]:
+    def turn(self, x: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
         """Each pair of coordinates turned by its angle; lengths and position 0 stay as they were."""
         if self.layout == "half":
             a, b = x.chunk(2, -1)

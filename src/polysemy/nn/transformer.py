@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.nn import kernels
-from polysemy.nn.attention import EVERYTHING, Attention, AttentionKind, Full, Pieces, Scale, Visibility
+from polysemy.nn.attention import EVERYTHING, Attention, AttentionKind, Full, Scale, Visibility
 from polysemy.nn.dropout import Dropout, only
 from polysemy.nn.fused import LayerNorm, activate, add, add_norm, apart, attention_fits
 from polysemy.nn.limits import check_rate, check_size
+from polysemy.nn.pieces import Pieces
 from polysemy.nn.position import Rotary, rotation
 
 ActivationName = Literal["gelu", "gelu_tanh", "quick_gelu", "relu"]
@@ -205,12 +206,15 @@ class Transformer(nn.Module):
             layers.append(x)
         return x
 
-    def in_pieces(self, x: Float[Tensor, "n d"], pieces: Pieces,
+    def in_pieces(self, x: Float[Tensor, "n d"], pieces: Pieces, positions: Int[Tensor, "n"],
                   at: Int[Tensor, "k"] | None = None) -> Float[Tensor, "k d"]:
         """Last states of a flat list of tokens, of those `at` (ascending) alone; the same numbers as `forward` gives.
 
-        The last layer asks for nothing else than those `at`: their queries, and what follows.
+        `positions` serve rotary positions.  The last layer asks for nothing but those `at`: their queries, and what
+        follows.
         """
+        if self.config.distance is not None:
+            pieces = pieces.turned(self.config.distance, positions, self.config.head_size)
         for number, block in enumerate(self.blocks(), 1):
             if at is not None and number == self.config.num_layers:
                 pieces = pieces.of(at)
@@ -221,6 +225,6 @@ class Transformer(nn.Module):
 
 def fits_pieces(config: TransformerConfig, weight: Tensor) -> bool:
     """Whether training can run on a flat list of tokens: a two-sided, full attention that the kernel can do."""
-    plain = isinstance(config.attention, Full) and not config.causal and config.distance is None
-    return (plain and not config.cross_attention and kernels.for_training(weight)
+    plain = isinstance(config.attention, Full) and not config.causal and not config.cross_attention
+    return (plain and kernels.for_training(weight)
             and attention_fits(weight, config.head_size))

@@ -59,7 +59,7 @@ def cut_word(text, at, end, before, characters, vocabulary, scratch):
         if code < 0:
             start = -1 - code
             length = characters.pool[start]
-        if size + length > len(form):
+        if size + length >= len(form):
             return -1
         for part in range(length):
             form[size] = code if code >= 0 else characters.pool[start + 1 + part]

@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def _taking_turns(folder: Path) -> Iterator[None]:
 
 
 def _identity() -> dict[str, Any]:
-    return {"pid": os.getpid(), "host": socket.gethostname(), "started": _started(os.getpid())}
+    return {"pid": os.getpid(), "host": platform.node(), "started": _started(os.getpid())}
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -66,7 +66,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _alive(holder: dict[str, Any]) -> bool:
-    if holder["host"] != socket.gethostname():
+    if holder["host"] != platform.node():
         return True
     try:
         os.kill(int(holder["pid"]), 0)

@@ -14,7 +14,7 @@ from polysemy.training.optimizer import Optimizer
 def warm_up(learner: Learner, batch: Batch) -> None:
     """One gradient of a few rows, thrown away, and one update of a scratch weight; the learner stays as it is."""
     rows = batch.take(range(min(2, len(batch.ids))))
-    learner.module.train()  # type: ignore[attr-defined]
+    learner.model.train()
     with dropout_key(learner.seed, 0, torch.from_numpy(rows.rows).to(learner.world.device)):
         sums = learner.objective.losses(learner.module, tensors_of(rows, learner.world.device))  # type: ignore[arg-type]
     learner.objective.total(sums, learner.objective.counts(rows)).backward()

@@ -20,6 +20,7 @@ from polysemy.nn.kernels.dropout import kept
 from polysemy.nn.kernels.launch import kernel, pointer, real, routine, run
 from polysemy.nn.kernels.numbers import F, U, exp, larger, log, narrow, prefetch, widen
 from polysemy.nn.kernels.tile import LANES, ROWS, WIDTH, make_tile, transpose16
+from polysemy.nn.pieces import Pieces
 
 BLOCK = 48
 """queries whose weights the backward holds at once: a multiple of ROWS and of 2"""
@@ -70,6 +71,53 @@ def _by_row(source, first, count, at, bias, target, padded):
             copy[c] = narrow(widen(line[c]) + widen(shift[c]), copy[c])
     for i in range(count, padded):
         _fill(target[i])
+
+
+@routine
+def _turned_rows(source, first, count, at, bias, target, padded, turns, places):
+    """`_by_row` with rotary positions: each pair of numbers turned by the angle of its token's place."""
+    cosine, sine, interleaved = turns
+    e, half = target.shape[1], target.shape[1] // 2
+    shift = bias[at:at + e]
+    ahead, stride = source.ctypes.data + 2 * ((first + AHEAD) * source.shape[1] + at), 2 * source.shape[1]
+    for i in range(count):
+        for line64 in range(0, 2 * e, 64):
+            prefetch(ahead + i * stride + line64)
+        line, copy, cos, sin = source[first + i, at:at + e], target[i], cosine[places[first + i]], sine[places[first + i]]
+        if interleaved:
+            for c in range(half):
+                a, b = widen(line[2 * c]) + widen(shift[2 * c]), widen(line[2 * c + 1]) + widen(shift[2 * c + 1])
+                copy[2 * c], copy[2 * c + 1] = (narrow(a * cos[c] - b * sin[c], line[0]),
+                                                narrow(a * sin[c] + b * cos[c], line[0]))
+        else:
+            for c in range(half):
+                a, b = widen(line[c]) + widen(shift[c]), widen(line[half + c]) + widen(shift[half + c])
+                copy[c], copy[half + c] = (narrow(a * cos[c] - b * sin[c], line[0]),
+                                           narrow(a * sin[c] + b * cos[c], line[0]))
+    for i in range(count, padded):
+        _fill(target[i])
+
+
+@routine
+def _turn_back(rows, count, first, turns, places):
+    """Rows of gradients of turned numbers to those of the numbers before, in place."""
+    cosine, sine, interleaved = turns
+    half = rows.shape[1] // 2
+    for i in range(count):
+        row, cos, sin = rows[i], cosine[places[first + i]], sine[places[first + i]]
+        for c in range(half):
+            lower, upper = (2 * c, 2 * c + 1) if interleaved else (c, half + c)
+            a, b = row[lower], row[upper]
+            row[lower], row[upper] = a * cos[c] + b * sin[c], b * cos[c] - a * sin[c]
+
+
+@routine
+def _asked(source, first, count, at, bias, target, padded, turns, places):
+    """Queries or keys by row."""
+    if turns[0].shape[0]:
+        _turned_rows(source, first, count, at, bias, target, padded, turns, places)
+    else:
+        _by_row(source, first, count, at, bias, target, padded)
 
 
 @routine
@@ -186,15 +234,16 @@ def _sizes(pieces):
 
 
 @routine
-def _forward_job(q, k, v, bias, out, sums, piece, head, factor, threshold, scale, drop_keys, rows, words, numbers):
+def _forward_job(q, k, v, bias, out, sums, piece, head, factor, threshold, scale, drop_keys, turns, places, rows, words,
+                 numbers):
     queries, keys, values, rounded = rows
     turned, paired = words
     scores, context, inverse = numbers
     first, count, first_key, num_keys, column = piece[0], piece[1], piece[2], piece[3], piece[4]
     e, stride, padded = queries.shape[1], turned.shape[1], _up(num_keys, LANES)
     at = head * e
-    _by_row(q, first, count, at, bias[0], queries, _up(count, ROWS))
-    _by_row(k, first_key, num_keys, at, bias[1], keys, padded)
+    _asked(q, first, count, at, bias[0], queries, _up(count, ROWS), turns, places[0])
+    _asked(k, first_key, num_keys, at, bias[1], keys, padded, turns, places[1])
     _by_row(v, first_key, num_keys, at, bias[2], values, padded)
     _turned(keys, turned, padded)
     _paired(values, paired, padded)
@@ -218,7 +267,7 @@ def _forward_job(q, k, v, bias, out, sums, piece, head, factor, threshold, scale
 
 @kernel
 def _forward(arguments, part, parts):
-    a = carray(pointer(arguments), (18,), np.int64)
+    a = carray(pointer(arguments), (24,), np.int64)
     n, m, d, heads = a[0], a[1], a[2], a[3]
     q = carray(pointer(a[4]), (n, a[5]), np.uint16)
     k = carray(pointer(a[6]), (m, a[7]), np.uint16)
@@ -230,13 +279,16 @@ def _forward(arguments, part, parts):
     drop_keys = carray(pointer(a[17]), (n,), np.uint32)
     most_queries, most_keys = _sizes(pieces)
     e = d // heads
+    turns = (carray(pointer(a[18]), (a[23], e // 2), np.float32), carray(pointer(a[19]), (a[23], e // 2), np.float32),
+             a[22] != 0)
+    places = carray(pointer(a[20]), (n,), np.int64), carray(pointer(a[21]), (m,), np.int64)
     rows = (np.empty((most_queries, e), np.uint16), np.empty((most_keys, e), np.uint16),
             np.empty((most_keys, e), np.uint16), np.zeros((ROWS, most_keys), np.uint16))
     words = np.empty((e // 2, most_keys), np.uint32), np.empty((most_keys // 2, e), np.uint32)
     numbers = (np.empty((ROWS, most_keys), np.float32), np.empty((ROWS, e), np.float32), np.empty(ROWS, np.float32))
     for job in range(_first_job(pieces, heads, part, parts), _first_job(pieces, heads, part + 1, parts)):
         _forward_job(q, k, v, bias, out, sums, pieces[job // heads], job % heads, factor, threshold, scale, drop_keys,
-                     rows, words, numbers)
+                     turns, places, rows, words, numbers)
 
 
 @routine
@@ -280,15 +332,15 @@ def _backward_block(piece, head, i, present, factor, threshold, scale, drop_keys
 
 @routine
 def _backward_job(q, k, v, bias, dout, sums, dq, dk, dv, bias_sums, piece, head, factor, threshold, scale, drop_keys,
-                  rows, words, numbers):
+                  turns, places, rows, words, numbers):
     queries, keys, values, changes, rounded = rows
     turned_keys, turned_values, paired_keys, paired_queries, paired_changes, weights2, changes2 = words
     dqueries, dkeys, dvalues = numbers[3], numbers[4], numbers[5]
     first, count, first_key, num_keys = piece[0], piece[1], piece[2], piece[3]
     e, stride, padded = queries.shape[1], turned_keys.shape[1], _up(num_keys, LANES)
     at, all_rows = head * e, _up(count, ROWS)
-    _by_row(q, first, count, at, bias[0], queries, all_rows)
-    _by_row(k, first_key, num_keys, at, bias[1], keys, padded)
+    _asked(q, first, count, at, bias[0], queries, all_rows, turns, places[0])
+    _asked(k, first_key, num_keys, at, bias[1], keys, padded, turns, places[1])
     _by_row(v, first_key, num_keys, at, bias[2], values, padded)
     _by_row(dout, first, count, at, bias[3], changes, all_rows)
     _turned(keys, turned_keys, padded)
@@ -307,32 +359,39 @@ def _backward_job(q, k, v, bias, dout, sums, dq, dk, dv, bias_sums, piece, head,
         for t in range(0, tiles, ROWS):
             _product(rounded.ctypes.data + 2 * t * stride, stride // 2, 1, paired_keys.ctypes.data, e, padded // 2,
                      dqueries.ctypes.data, e, e, 0)
+            if turns[0].shape[0]:
+                _turn_back(dqueries, min(ROWS, present - t), first + i + t, turns, places[0])
             _write(dqueries, min(ROWS, present - t), dq, first + i + t, at, bias_sums[0])
         for j in range(0, num_keys, ROWS):
             _product(weights2.ctypes.data + 4 * j, 1, stride, paired_changes.ctypes.data + 2 * i * e, e, tiles // 2,
                      dvalues.ctypes.data + 4 * j * e, e, e, i)
             _product(changes2.ctypes.data + 4 * j, 1, stride, paired_queries.ctypes.data + 2 * i * e, e, tiles // 2,
                      dkeys.ctypes.data + 4 * j * e, e, e, i)
+    if turns[0].shape[0]:
+        _turn_back(dkeys, num_keys, first_key, turns, places[1])
     _write(dkeys, num_keys, dk, first_key, at, bias_sums[1])
     _write(dvalues, num_keys, dv, first_key, at, bias_sums[2])
 
 
 @kernel
 def _backward(arguments, part, parts):
-    a = carray(pointer(arguments), (24,), np.int64)
+    a = carray(pointer(arguments), (30,), np.int64)
     n, m, d, heads = a[0], a[1], a[2], a[3]
     q = carray(pointer(a[4]), (n, a[5]), np.uint16)
     k = carray(pointer(a[6]), (m, a[7]), np.uint16)
     v = carray(pointer(a[8]), (m, a[7]), np.uint16)
     bias = carray(pointer(a[9]), (4, d), np.uint16)
+    turns = (carray(pointer(a[18]), (a[23], d // heads // 2), np.float32),
+             carray(pointer(a[19]), (a[23], d // heads // 2), np.float32), a[22] != 0)
+    places = carray(pointer(a[20]), (n,), np.int64), carray(pointer(a[21]), (m,), np.int64)
     pieces = carray(pointer(a[10]), (a[11], PIECE), np.int64)
     dout, sums = carray(pointer(a[12]), (n, d), np.uint16), carray(pointer(a[13]), (n, heads), np.float32)
     threshold, scale, factor = U(a[14]), F(real(a[15])), F(real(a[16]))
     drop_keys = carray(pointer(a[17]), (n,), np.uint32)
-    dq = carray(pointer(a[18]), (n, a[19]), np.uint16)
-    dk = carray(pointer(a[20]), (m, a[21]), np.uint16)
-    dv = carray(pointer(a[22]), (m, a[21]), np.uint16)
-    bias_sums = carray(pointer(a[23]), (parts, 3, d), np.float32)[part]
+    dq = carray(pointer(a[24]), (n, a[25]), np.uint16)
+    dk = carray(pointer(a[26]), (m, a[27]), np.uint16)
+    dv = carray(pointer(a[28]), (m, a[27]), np.uint16)
+    bias_sums = carray(pointer(a[29]), (parts, 3, d), np.float32)[part]
     most_queries, most_keys = _sizes(pieces)
     e = d // heads
     rows = (np.empty((most_queries, e), np.uint16), np.empty((most_keys, e), np.uint16),
@@ -347,37 +406,45 @@ def _backward(arguments, part, parts):
                np.empty((most_keys, e), np.float32), np.empty((most_keys, e), np.float32))
     for job in range(_first_job(pieces, heads, part, parts), _first_job(pieces, heads, part + 1, parts)):
         _backward_job(q, k, v, bias, dout, sums, dq, dk, dv, bias_sums, pieces[job // heads], job % heads, factor,
-                      threshold, scale, drop_keys, rows, words, numbers)
+                      threshold, scale, drop_keys, turns, places, rows, words, numbers)
 
 
-def attention_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, pieces: Tensor, num_heads: int, factor: float,
-                      drop_keys: Tensor | None, threshold: int, scale: float) -> tuple[Tensor, Tensor]:
+def attention_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, pieces: Pieces, num_heads: int, factor: float,
+                      dropped: tuple[Tensor | None, int, float]) -> tuple[Tensor, Tensor]:
     """Context (n, d) and each row's log-sum-exp (n, h).
 
-    q (n, d) and k, v (m, d) may be columns of wider matrices; bias (3d,) is added to them; all bfloat16.
+    q (n, d) and k, v (m, d) may be columns of wider matrices; bias (3d,) is added to them; all bfloat16.  `dropped` is
+    (a key for each query, threshold, scale).
     """
     n, d = q.shape
-    bias = bias.contiguous()
     out, sums = q.new_empty(n, d), torch.empty(n, num_heads)
-    if len(pieces):
-        run(_forward, n, len(k), d, num_heads, q, q.stride(0), k, k.stride(0), v, bias, pieces, len(pieces), out, sums,
-            threshold, scale, factor, sums if drop_keys is None else drop_keys)
+    if len(pieces.table):
+        run(_forward, *_arguments(q, k, v, bias.contiguous(), pieces, num_heads, factor, dropped, out, sums))
     return out, sums
 
 
-def attention_backward(dout: Tensor, sums: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, pieces: Tensor,
-                       num_heads: int, factor: float, drop_keys: Tensor | None, threshold: int, scale: float,
-                       dq: Tensor, dk: Tensor, dv: Tensor) -> Tensor:
-    """Fills dq, dk, dv (columns of wider matrices, too) and gives the gradient of the bias (3, d) in float32.
+def attention_backward(dout: Tensor, sums: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, pieces: Pieces,
+                       num_heads: int, factor: float, dropped: tuple[Tensor | None, int, float],
+                       found: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Fills `found`, dq, dk and dv (columns of wider matrices, too); gives the gradient of the bias (3, d) in float32.
 
     dout (n, d) contiguous; the rest as in `attention_forward`.
     """
-    n, d = q.shape
-    parts = torch.get_num_threads()
-    bias4 = torch.cat([bias, bias.new_zeros(d)])
-    bias_sums = torch.zeros(parts, 3, d)
-    if len(pieces):
-        run(_backward, n, len(k), d, num_heads, q, q.stride(0), k, k.stride(0), v, bias4, pieces, len(pieces), dout,
-            sums, threshold, scale, factor, sums if drop_keys is None else drop_keys, dq, dq.stride(0), dk,
-            dk.stride(0), dv, bias_sums, parts=parts)
+    parts, d = torch.get_num_threads(), q.shape[1]
+    bias4, bias_sums = torch.cat([bias, bias.new_zeros(d)]), torch.zeros(parts, 3, d)
+    dq, dk, dv = found
+    if len(pieces.table):
+        run(_backward, *_arguments(q, k, v, bias4, pieces, num_heads, factor, dropped, dout, sums), dq, dq.stride(0),
+            dk, dk.stride(0), dv, bias_sums, parts=parts)
     return bias_sums.sum(0)
+
+
+def _arguments(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, pieces: Pieces, num_heads: int, factor: float,
+               dropped: tuple[Tensor | None, int, float], out: Tensor, sums: Tensor) -> tuple[Tensor | int | float, ...]:
+    keys, threshold, scale = dropped
+    turns = pieces.turns
+    turning = (0, 0, 0, 0, 0, 0) if turns is None else (
+        turns.cosine, turns.sine, turns.queries.contiguous(), turns.keys.contiguous(), int(turns.interleaved),
+        len(turns.cosine))
+    return (*q.shape[:1], len(k), q.shape[1], num_heads, q, q.stride(0), k, k.stride(0), v, bias, pieces.table,
+            len(pieces.table), out, sums, threshold, scale, factor, sums if keys is None else keys, *turning)
