@@ -138,14 +138,36 @@ def tokenize(args: argparse.Namespace) -> None:
     for other in args.beside or ():
         found.append(_pieces(Tokenizer.load(other), args.text, other))
     if args.beside is None:
-        for path in sorted(Path(args.model).glob("tokenizers/*.json")):
-            found.append(_pieces(Tokenizer.load(path), args.text, str(path)))
+        found += [_pieces(other, args.text, "trained beside it") for other in _siblings(args.model, found[0])]
     rows = [(f["kind"], f["vocab_size"], len(f["pieces"]), " ".join(f["pieces"])) for f in found]
     emit(
         args,
         {"text": args.text, "tokenizers": found},
         table(("kind", "vocabulary", "pieces", ""), rows, right="vocabulary,pieces"),
     )
+
+
+SAMPLE_CHARACTERS = 4_000_000
+
+
+def _siblings(model: str, own: dict[str, Any]) -> list[Any]:
+    """Tokenizers of the other kinds, trained here on a sample of the model's own text; none when that is gone."""
+    import itertools
+
+    from polysemy.artifact import read_json
+    from polysemy.text.corpus import Corpus
+    from polysemy.text.tokenizer import Tokenizer, TokenizerConfig
+
+    record = read_json(Path(model) / "config.json") if (Path(model) / "config.json").is_file() else {}
+    files = [Path(name) for name in (record.get("text") or {}).get("files", ())]
+    if not files or not all(file.is_file() for file in files):
+        return []
+    read = itertools.accumulate(
+        (document.text for document in Corpus(files)), lambda total, text: (total[0] + len(text), text), initial=(0, "")
+    )
+    texts = [text for _, text in itertools.takewhile(lambda total: total[0] < SAMPLE_CHARACTERS, read)]
+    kinds = [kind for kind in ("wordpiece", "bpe", "unigram") if kind != own["kind"]]
+    return [Tokenizer.train(texts, TokenizerConfig(kind=kind, vocab_size=own["vocab_size"])) for kind in kinds]
 
 
 def _pieces(tokenizer: Any, text: str, source: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from polysemy.nn.pieces import Pieces
 from polysemy.nn.position import Rotation
 from polysemy.runtime import cpu_flags
 
+
 def apart(linear: nn.Linear, x: Float[Tensor, "*n i"]) -> tuple[Float[Tensor, "*n o"], Float[Tensor, "o"] | None]:
     """linear(x) as (output, bias to be added by the next step); the bias is None where it is in the output already."""
     if linear.bias is not None and kernels.for_training(x, linear.weight):
@@ -212,7 +213,7 @@ def attend(q: Float[Tensor, "n _"], kv: Float[Tensor, "m _"] | None, bias: Float
 
 
 def attention_fits(x: Tensor, head_size: int) -> bool:
-    """Whether the attention kernel can do it: bfloat16, a processor that multiplies it, heads of 32, 64, ... numbers."""
+    """Whether the attention kernel can do it: bfloat16 on a processor that multiplies it, heads of 32, 64, ... numbers."""
     return kernels.usable(x) and x.dtype == torch.bfloat16 and "avx512_bf16" in cpu_flags() and head_size % 32 == 0
 
 
@@ -229,12 +230,12 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, kv: Tensor | None, bias: Tensor, pieces: Pieces, num_heads: int, scale: float,
                 dropped: Drop | None) -> Tensor:
-        from polysemy.nn.kernels.attention import attention_forward
+        from polysemy.nn.kernels.attention import Choice, attention_forward
 
-        parts = _parts(dropped)
-        out, sums = attention_forward(*_three(q, kv), bias, pieces, num_heads, scale, parts)
-        ctx.save_for_backward(q, kv, bias, sums, parts[0])
-        ctx.more = pieces, num_heads, scale, parts[1:]
+        keys, threshold, factor = _parts(dropped)
+        ctx.choice = Choice(pieces, num_heads, scale, keys, threshold, factor)
+        out, sums = attention_forward(*_three(q, kv), bias, ctx.choice)
+        ctx.save_for_backward(q, kv, bias, sums)
         return out
 
     @staticmethod
@@ -242,11 +243,9 @@ class _Attend(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         from polysemy.nn.kernels.attention import attention_backward
 
-        q, kv, bias, sums, keys = ctx.saved_tensors
-        pieces, num_heads, scale, more = ctx.more
+        q, kv, bias, sums = ctx.saved_tensors
         dq, dkv = torch.empty_like(q), None if kv is None else torch.empty_like(kv)
-        dbias = attention_backward(gradients[0].contiguous(), sums, *_three(q, kv), bias, pieces, num_heads, scale,
-                                   (keys, *more), _three(dq, dkv))
+        dbias = attention_backward(gradients[0].contiguous(), sums, _three(q, kv), bias, ctx.choice, _three(dq, dkv))
         return dq, dkv, dbias.flatten().to(bias.dtype), None, None, None, None
 
 

@@ -2,158 +2,80 @@
 
 A piece is a document, or what a row holds of it: its queries look at its keys and at nothing else, so padding and other
 documents cost nothing.  Each (piece, head) is one job; jobs are dealt to threads in stretches of equal work.  A job
-copies its queries, keys and values into its thread's scratch in the orders that `tile` reads, and works on ROWS queries
-at a time: scores of a whole row are there at once, so the softmax is the ordinary one.  Nothing of size (queries x
-keys) is stored; the backward computes the weights again from the scores and each row's log-sum-exp.
-
-Words: two neighboring bfloat16 numbers in 32 bits.  `by row` is (token, e) in bfloat16, `turned` (e / 2 words, token),
-`paired` (token / 2, e words): the numbers of two tokens side by side.
+copies its queries, keys and values into its thread's scratch in the orders that `tile` reads (see `arrange`), and works
+on ROWS queries at a time: scores of a whole row are there at once, so the softmax is the ordinary one.  Nothing of size
+(queries x keys) is stored; the backward computes the weights again from the scores and each row's log-sum-exp.
 """
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numba import carray
 from torch import Tensor
 
+from polysemy.nn.kernels.arrange import by_row, fill, pair_of, paired, rounded, turn_back, turned, write
 from polysemy.nn.kernels.dropout import kept
 from polysemy.nn.kernels.launch import kernel, pointer, real, routine, run
-from polysemy.nn.kernels.numbers import F, U, exp, larger, log, narrow, prefetch, widen
-from polysemy.nn.kernels.tile import LANES, ROWS, WIDTH, make_tile, transpose16
+from polysemy.nn.kernels.numbers import F, U, exp, larger, log
+from polysemy.nn.kernels.tile import LANES, ROWS, product
 from polysemy.nn.pieces import Pieces
 
 BLOCK = 48
 """queries whose weights the backward holds at once: a multiple of ROWS and of 2"""
-AHEAD = 12
-"""rows asked for before they are copied: one head of a row is too short for the processor to see the pattern"""
 PIECE = 5
-"""columns of a table of pieces: first query, queries, first key, keys, column of the first key in its row"""
-
-_tile1, _tile2, _tile3, _tile4 = (make_tile(width) for width in range(1, WIDTH + 1))
-
-
-@routine
-def _product(a, a_row, a_step, b, b_step, steps, c, c_row, columns, add):
-    """ROWS rows of C, `columns` (a multiple of LANES) wide; addresses are bytes, strides 4-byte numbers."""
-    j = 0
-    while columns - j >= 4 * LANES:
-        _tile4(a, a_row, a_step, b + 4 * j, b_step, steps, c + 4 * j, c_row, add)
-        j += 4 * LANES
-    rest = columns - j
-    if rest == 3 * LANES:
-        _tile3(a, a_row, a_step, b + 4 * j, b_step, steps, c + 4 * j, c_row, add)
-    elif rest == 2 * LANES:
-        _tile2(a, a_row, a_step, b + 4 * j, b_step, steps, c + 4 * j, c_row, add)
-    elif rest == LANES:
-        _tile1(a, a_row, a_step, b + 4 * j, b_step, steps, c + 4 * j, c_row, add)
+"""columns of the table of pieces"""
+ARGUMENTS = 24
 
 
-# --- copies into scratch
+class Inputs(NamedTuple):
+    """What both directions read; arrays but for the last three."""
 
-
-@routine
-def _fill(row):
-    for c in range(row.shape[0]):
-        row[c] = 0
+    q: Any
+    k: Any
+    v: Any
+    bias: Any
+    """(3, d), and in the backward a row of zeros"""
+    pieces: Any
+    out: Any
+    """(n, d): the context, or its gradient"""
+    sums: Any
+    """(n, heads): log-sum-exp of each row of scores"""
+    drop_keys: Any
+    query_turns: Any
+    key_turns: Any
+    """rotary positions, see `arrange.by_row`"""
+    factor: Any
+    threshold: Any
+    scale: Any
+    """of what dropout keeps"""
 
 
 @routine
-def _by_row(source, first, count, at, bias, target, padded):
-    """`count` rows of one head (columns from `at`), plus bias, and zeros up to `padded` rows."""
-    e = target.shape[1]
-    shift = bias[at:at + e]
-    ahead, stride = source.ctypes.data + 2 * ((first + AHEAD) * source.shape[1] + at), 2 * source.shape[1]
-    for i in range(count):
-        for line64 in range(0, 2 * e, 64):
-            prefetch(ahead + i * stride + line64)
-        line, copy = source[first + i, at:at + e], target[i]
-        for c in range(e):
-            copy[c] = narrow(widen(line[c]) + widen(shift[c]), copy[c])
-    for i in range(count, padded):
-        _fill(target[i])
+def _inputs(a, num_biases):
+    n, m, d, heads = a[0], a[1], a[2], a[3]
+    half = d // heads // 2
+    cosine, sine = carray(pointer(a[18]), (a[20], half), np.float32), carray(pointer(a[19]), (a[20], half), np.float32)
+    return Inputs(
+        carray(pointer(a[4]), (n, a[5]), np.uint16), carray(pointer(a[6]), (m, a[7]), np.uint16),
+        carray(pointer(a[8]), (m, a[7]), np.uint16), carray(pointer(a[9]), (num_biases, d), np.uint16),
+        carray(pointer(a[10]), (a[11], PIECE), np.int64), carray(pointer(a[12]), (n, d), np.uint16),
+        carray(pointer(a[13]), (n, heads), np.float32), carray(pointer(a[14]), (n,), np.uint32),
+        (cosine, sine, carray(pointer(a[21]), (n,), np.int64), a[23] != 0),
+        (cosine, sine, carray(pointer(a[22]), (m,), np.int64), a[23] != 0),
+        F(real(a[15])), U(a[16]), F(real(a[17])))
 
 
-@routine
-def _turned_rows(source, first, count, at, bias, target, padded, turns, places):
-    """`_by_row` with rotary positions: each pair of numbers turned by the angle of its token's place."""
-    cosine, sine, interleaved = turns
-    e, half = target.shape[1], target.shape[1] // 2
-    shift = bias[at:at + e]
-    ahead, stride = source.ctypes.data + 2 * ((first + AHEAD) * source.shape[1] + at), 2 * source.shape[1]
-    for i in range(count):
-        for line64 in range(0, 2 * e, 64):
-            prefetch(ahead + i * stride + line64)
-        line, copy, cos, sin = source[first + i, at:at + e], target[i], cosine[places[first + i]], sine[places[first + i]]
-        if interleaved:
-            for c in range(half):
-                a, b = widen(line[2 * c]) + widen(shift[2 * c]), widen(line[2 * c + 1]) + widen(shift[2 * c + 1])
-                copy[2 * c], copy[2 * c + 1] = (narrow(a * cos[c] - b * sin[c], line[0]),
-                                                narrow(a * sin[c] + b * cos[c], line[0]))
-        else:
-            for c in range(half):
-                a, b = widen(line[c]) + widen(shift[c]), widen(line[half + c]) + widen(shift[half + c])
-                copy[c], copy[half + c] = (narrow(a * cos[c] - b * sin[c], line[0]),
-                                           narrow(a * sin[c] + b * cos[c], line[0]))
-    for i in range(count, padded):
-        _fill(target[i])
-
-
-@routine
-def _turn_back(rows, count, first, turns, places):
-    """Rows of gradients of turned numbers to those of the numbers before, in place."""
-    cosine, sine, interleaved = turns
-    half = rows.shape[1] // 2
-    for i in range(count):
-        row, cos, sin = rows[i], cosine[places[first + i]], sine[places[first + i]]
-        for c in range(half):
-            lower, upper = (2 * c, 2 * c + 1) if interleaved else (c, half + c)
-            a, b = row[lower], row[upper]
-            row[lower], row[upper] = a * cos[c] + b * sin[c], b * cos[c] - a * sin[c]
-
-
-@routine
-def _asked(source, first, count, at, bias, target, padded, turns, places):
-    """Queries or keys by row."""
-    if turns[0].shape[0]:
-        _turned_rows(source, first, count, at, bias, target, padded, turns, places)
-    else:
-        _by_row(source, first, count, at, bias, target, padded)
-
-
-@routine
-def _paired(source, target, count):
-    """target[i, c] = source[2 i, c], source[2 i + 1, c]."""
-    for i in range(count // 2):
-        lower, upper, pair = source[2 * i], source[2 * i + 1], target[i]
-        for c in range(source.shape[1]):
-            pair[c] = U(lower[c]) | (U(upper[c]) << U(16))
-
-
-@routine
-def _turned(source, target, count):
-    """target[c, i] = words c of source[i], for `count` rows (a multiple of LANES)."""
-    words, stride = source.shape[1] // 2, target.shape[1]
-    start, end = source.ctypes.data, target.ctypes.data
-    for i in range(0, count, LANES):
-        for c in range(0, words, LANES):
-            transpose16(start + 4 * (i * words + c), words, end + 4 * (c * stride + i), stride)
-
-
-# --- one row of weights
-
-
-@routine
-def _largest(scores, keys, padded, factor):
-    largest = F(-3e38)
-    for j in range(padded):
-        largest = larger(largest, scores[j] * factor if j < keys else F(-3e38))
-    return largest
+# --- one row
 
 
 @routine
 def _softmax(scores, keys, padded, factor):
     """factor * scores to exp(. - largest), 0 past the keys; (largest, sum)."""
-    largest = _largest(scores, keys, padded, factor)
+    largest = F(-3e38)
+    for j in range(padded):
+        largest = larger(largest, scores[j] * factor if j < keys else F(-3e38))
     total = F(0)
     for j in range(padded):
         x = exp(scores[j] * factor - largest) if j < keys else F(0)
@@ -167,18 +89,6 @@ def _thin(row, padded, key, column, threshold):
     """Dropout of one row, not yet scaled."""
     for j in range(padded):
         row[j] = row[j] if kept(key, column + j, threshold) else F(0)
-
-
-@routine
-def _round(row, target, padded):
-    for j in range(padded):
-        target[j] = narrow(row[j], target[j])
-
-
-@routine
-def _plus(row, total):
-    for j in range(row.shape[0]):
-        total[j] += row[j]
 
 
 @routine
@@ -198,10 +108,9 @@ def _gradient(scores, changes, dropped, keys, padded, factor, logsum, key, colum
 
 
 @routine
-def _pair(lower, upper, target, padded):
-    """Two rows of float32 as one of words."""
-    for j in range(padded):
-        target[j] = U(narrow(lower[j], np.uint16(0))) | (U(narrow(upper[j], np.uint16(0))) << U(16))
+def _key(inputs, row, head):
+    """What the dropout of a row's weights is keyed by."""
+    return U(inputs.drop_keys[row]) ^ U(head << 16) if inputs.threshold > 0 else U(0)
 
 
 # --- who does what
@@ -233,218 +142,230 @@ def _sizes(pieces):
     return _up(pieces[:, 1].max(), BLOCK), _up(pieces[:, 3].max(), BLOCK)
 
 
+# --- forward
+
+
 @routine
-def _forward_job(q, k, v, bias, out, sums, piece, head, factor, threshold, scale, drop_keys, turns, places, rows, words,
-                 numbers):
-    queries, keys, values, rounded = rows
-    turned, paired = words
-    scores, context, inverse = numbers
-    first, count, first_key, num_keys, column = piece[0], piece[1], piece[2], piece[3], piece[4]
-    e, stride, padded = queries.shape[1], turned.shape[1], _up(num_keys, LANES)
+def _forward_job(inputs, piece, head, queries, keys, values, turned_keys, paired_values, scores, weights, context):
+    first, count, first_key, num_keys = piece[0], piece[1], piece[2], piece[3]
+    e, stride, padded = queries.shape[1], turned_keys.shape[1], _up(num_keys, LANES)
     at = head * e
-    _asked(q, first, count, at, bias[0], queries, _up(count, ROWS), turns, places[0])
-    _asked(k, first_key, num_keys, at, bias[1], keys, padded, turns, places[1])
-    _by_row(v, first_key, num_keys, at, bias[2], values, padded)
-    _turned(keys, turned, padded)
-    _paired(values, paired, padded)
+    by_row(inputs.q, first, count, at, inputs.bias[0], inputs.query_turns, queries, _up(count, ROWS))
+    by_row(inputs.k, first_key, num_keys, at, inputs.bias[1], inputs.key_turns, keys, padded)
+    still = inputs.key_turns[0][:0], inputs.key_turns[1], inputs.key_turns[2], False
+    by_row(inputs.v, first_key, num_keys, at, inputs.bias[2], still, values, padded)
+    turned(keys, turned_keys, padded)
+    paired(values, paired_values, padded)
     for i in range(0, count, ROWS):
-        _product(queries.ctypes.data + 2 * i * e, e // 2, 1, turned.ctypes.data, stride, e // 2, scores.ctypes.data,
-                 stride, padded, 0)
+        product(queries.ctypes.data + 2 * i * e, e // 2, 1, turned_keys.ctypes.data, stride, e // 2, scores.ctypes.data,
+                stride, padded, 0)
         present = min(ROWS, count - i)
         for r in range(present):
-            largest, total = _softmax(scores[r], num_keys, padded, factor)
-            sums[first + i + r, head] = largest + log(total)
-            inverse[r] = scale / total
-            if threshold > 0:
-                _thin(scores[r], padded, U(drop_keys[first + i + r]) ^ U(head << 16), column, threshold)
-            _round(scores[r], rounded[r], padded)
-        _product(rounded.ctypes.data, stride // 2, 1, paired.ctypes.data, e, padded // 2, context.ctypes.data, e, e, 0)
+            row = first + i + r
+            largest, total = _softmax(scores[r], num_keys, padded, inputs.factor)
+            inputs.sums[row, head] = largest + log(total)
+            if inputs.threshold > 0:
+                _thin(scores[r], padded, _key(inputs, row, head), piece[4], inputs.threshold)
+            rounded(scores[r], weights[r], padded)
+            scores[r, 0] = inputs.scale / total  # read again below
+        product(weights.ctypes.data, stride // 2, 1, paired_values.ctypes.data, e, padded // 2, context.ctypes.data, e,
+                e, 0)
         for r in range(present):
-            line, found = out[first + i + r, at:at + e], context[r]
             for c in range(e):
-                line[c] = narrow(found[c] * inverse[r], line[c])
+                context[r, c] *= scores[r, 0]
+            rounded(context[r], inputs.out[first + i + r, at:at + e], e)
 
 
 @kernel
 def _forward(arguments, part, parts):
-    a = carray(pointer(arguments), (24,), np.int64)
-    n, m, d, heads = a[0], a[1], a[2], a[3]
-    q = carray(pointer(a[4]), (n, a[5]), np.uint16)
-    k = carray(pointer(a[6]), (m, a[7]), np.uint16)
-    v = carray(pointer(a[8]), (m, a[7]), np.uint16)
-    bias = carray(pointer(a[9]), (3, d), np.uint16)
-    pieces = carray(pointer(a[10]), (a[11], PIECE), np.int64)
-    out, sums = carray(pointer(a[12]), (n, d), np.uint16), carray(pointer(a[13]), (n, heads), np.float32)
-    threshold, scale, factor = U(a[14]), F(real(a[15])), F(real(a[16]))
-    drop_keys = carray(pointer(a[17]), (n,), np.uint32)
-    most_queries, most_keys = _sizes(pieces)
-    e = d // heads
-    turns = (carray(pointer(a[18]), (a[23], e // 2), np.float32), carray(pointer(a[19]), (a[23], e // 2), np.float32),
-             a[22] != 0)
-    places = carray(pointer(a[20]), (n,), np.int64), carray(pointer(a[21]), (m,), np.int64)
-    rows = (np.empty((most_queries, e), np.uint16), np.empty((most_keys, e), np.uint16),
-            np.empty((most_keys, e), np.uint16), np.zeros((ROWS, most_keys), np.uint16))
-    words = np.empty((e // 2, most_keys), np.uint32), np.empty((most_keys // 2, e), np.uint32)
-    numbers = (np.empty((ROWS, most_keys), np.float32), np.empty((ROWS, e), np.float32), np.empty(ROWS, np.float32))
-    for job in range(_first_job(pieces, heads, part, parts), _first_job(pieces, heads, part + 1, parts)):
-        _forward_job(q, k, v, bias, out, sums, pieces[job // heads], job % heads, factor, threshold, scale, drop_keys,
-                     turns, places, rows, words, numbers)
+    a = carray(pointer(arguments), (ARGUMENTS,), np.int64)
+    inputs, heads = _inputs(a, 3), a[3]
+    most_queries, most_keys = _sizes(inputs.pieces)
+    e = a[2] // heads
+    queries, keys, values = (np.empty((most_queries, e), np.uint16), np.empty((most_keys, e), np.uint16),
+                             np.empty((most_keys, e), np.uint16))
+    turned_keys, paired_values = np.empty((e // 2, most_keys), np.uint32), np.empty((most_keys // 2, e), np.uint32)
+    scores, context = np.empty((ROWS, most_keys), np.float32), np.empty((ROWS, e), np.float32)
+    weights = np.zeros((ROWS, most_keys), np.uint16)
+    for job in range(_first_job(inputs.pieces, heads, part, parts), _first_job(inputs.pieces, heads, part + 1, parts)):
+        _forward_job(inputs, inputs.pieces[job // heads], job % heads, queries, keys, values, turned_keys,
+                     paired_values, scores, weights, context)
+
+
+# --- backward
+
+
+class Scratch(NamedTuple):
+    """What one thread works in; the orders are those of `arrange`."""
+
+    queries: Any
+    keys: Any
+    values: Any
+    changes: Any
+    """gradients of the context"""
+    turned_keys: Any
+    turned_values: Any
+    paired_queries: Any
+    paired_keys: Any
+    paired_changes: Any
+    scores: Any
+    slopes: Any
+    """gradients of the weights, then of the scores"""
+    dropped: Any
+    """weights after dropout"""
+    slopes_by_row: Any
+    paired_slopes: Any
+    paired_weights: Any
+    dqueries: Any
+    dkeys: Any
+    dvalues: Any
 
 
 @routine
-def _write(source, count, target, first, at, bias_sum):
-    """Rows of float32 as bfloat16, and their sum over rows added to `bias_sum`."""
-    e = source.shape[1]
-    total = bias_sum[at:at + e]
-    for i in range(count):
-        _round(source[i], target[first + i, at:at + e], e)
-        _plus(source[i], total)
+def _scratch(most_queries, most_keys, e):
+    return Scratch(
+        np.empty((most_queries, e), np.uint16), np.empty((most_keys, e), np.uint16),
+        np.empty((most_keys, e), np.uint16), np.empty((most_queries, e), np.uint16),
+        np.empty((e // 2, most_keys), np.uint32), np.empty((e // 2, most_keys), np.uint32),
+        np.empty((most_queries // 2, e), np.uint32), np.empty((most_keys // 2, e), np.uint32),
+        np.empty((most_queries // 2, e), np.uint32), np.empty((ROWS, most_keys), np.float32),
+        np.empty((ROWS, most_keys), np.float32), np.empty((ROWS, most_keys), np.float32),
+        np.empty((BLOCK, most_keys), np.uint16), np.zeros((BLOCK // 2, most_keys), np.uint32),
+        np.zeros((BLOCK // 2, most_keys), np.uint32), np.empty((ROWS, e), np.float32),
+        np.empty((most_keys, e), np.float32), np.empty((most_keys, e), np.float32))
 
 
 @routine
-def _backward_block(piece, head, i, present, factor, threshold, scale, drop_keys, sums, rows, words, numbers):
-    """Weights and gradients of scores of up to BLOCK queries: by row for dq, paired for dk and dv."""
-    queries, changes, rounded = rows[0], rows[3], rows[4]
-    turned_keys, turned_values = words[0], words[1]
-    weights2, changes2 = words[5], words[6]
-    scores, grads, dropped = numbers[0], numbers[1], numbers[2]
-    e, stride, num_keys = queries.shape[1], turned_keys.shape[1], piece[3]
+def _collect(inputs, s, piece, head):
+    """Everything a job reads, in all the orders it needs."""
+    first, count, first_key, num_keys = piece[0], piece[1], piece[2], piece[3]
+    at, rows, padded = head * s.queries.shape[1], _up(count, ROWS), _up(num_keys, LANES)
+    still = inputs.key_turns[0][:0], inputs.key_turns[1], inputs.key_turns[2], False
+    by_row(inputs.q, first, count, at, inputs.bias[0], inputs.query_turns, s.queries, rows)
+    by_row(inputs.k, first_key, num_keys, at, inputs.bias[1], inputs.key_turns, s.keys, padded)
+    by_row(inputs.v, first_key, num_keys, at, inputs.bias[2], still, s.values, padded)
+    by_row(inputs.out, first, count, at, inputs.bias[3], still, s.changes, rows)
+    turned(s.keys, s.turned_keys, padded)
+    turned(s.values, s.turned_values, padded)
+    paired(s.queries, s.paired_queries, rows)
+    paired(s.keys, s.paired_keys, padded)
+    paired(s.changes, s.paired_changes, rows)
+
+
+@routine
+def _block(inputs, s, piece, head, i, present):
+    """Weights and gradients of scores of `present` queries from query i on."""
+    e, stride, num_keys = s.queries.shape[1], s.turned_keys.shape[1], piece[3]
     padded = _up(num_keys, LANES)
-    for t in range(0, _up(present, ROWS), ROWS):
+    for t in range(0, present, ROWS):
         at = 2 * (i + t) * e
-        _product(queries.ctypes.data + at, e // 2, 1, turned_keys.ctypes.data, stride, e // 2, scores.ctypes.data,
-                 stride, padded, 0)
-        _product(changes.ctypes.data + at, e // 2, 1, turned_values.ctypes.data, stride, e // 2, grads.ctypes.data,
-                 stride, padded, 0)
+        product(s.queries.ctypes.data + at, e // 2, 1, s.turned_keys.ctypes.data, stride, e // 2, s.scores.ctypes.data,
+                stride, padded, 0)
+        product(s.changes.ctypes.data + at, e // 2, 1, s.turned_values.ctypes.data, stride, e // 2,
+                s.slopes.ctypes.data, stride, padded, 0)
         for r in range(ROWS):
             if t + r < present:
                 row = piece[0] + i + t + r
-                _gradient(scores[r], grads[r], dropped[r], num_keys, padded, factor, sums[row, head],
-                          U(drop_keys[row * (threshold > 0)]) ^ U(head << 16), piece[4], threshold, scale)
+                _gradient(s.scores[r], s.slopes[r], s.dropped[r], num_keys, padded, inputs.factor,
+                          inputs.sums[row, head], _key(inputs, row, head), piece[4], inputs.threshold, inputs.scale)
             else:
-                _fill(grads[r])
-                _fill(dropped[r])
-            _round(grads[r], rounded[t + r], padded)
+                fill(s.slopes[r])
+                fill(s.dropped[r])
+            rounded(s.slopes[r], s.slopes_by_row[t + r], padded)
         for r in range(0, ROWS, 2):
-            _pair(dropped[r], dropped[r + 1], weights2[(t + r) // 2], padded)
-            _pair(grads[r], grads[r + 1], changes2[(t + r) // 2], padded)
+            pair_of(s.dropped[r], s.dropped[r + 1], s.paired_weights[(t + r) // 2], padded)
+            pair_of(s.slopes[r], s.slopes[r + 1], s.paired_slopes[(t + r) // 2], padded)
 
 
 @routine
-def _backward_job(q, k, v, bias, dout, sums, dq, dk, dv, bias_sums, piece, head, factor, threshold, scale, drop_keys,
-                  turns, places, rows, words, numbers):
-    queries, keys, values, changes, rounded = rows
-    turned_keys, turned_values, paired_keys, paired_queries, paired_changes, weights2, changes2 = words
-    dqueries, dkeys, dvalues = numbers[3], numbers[4], numbers[5]
+def _backward_job(inputs, s, piece, head, dq, dk, dv, bias_sums):
+    _collect(inputs, s, piece, head)
     first, count, first_key, num_keys = piece[0], piece[1], piece[2], piece[3]
-    e, stride, padded = queries.shape[1], turned_keys.shape[1], _up(num_keys, LANES)
-    at, all_rows = head * e, _up(count, ROWS)
-    _asked(q, first, count, at, bias[0], queries, all_rows, turns, places[0])
-    _asked(k, first_key, num_keys, at, bias[1], keys, padded, turns, places[1])
-    _by_row(v, first_key, num_keys, at, bias[2], values, padded)
-    _by_row(dout, first, count, at, bias[3], changes, all_rows)
-    _turned(keys, turned_keys, padded)
-    _turned(values, turned_values, padded)
-    _paired(keys, paired_keys, padded)
-    _paired(queries, paired_queries, all_rows)
-    _paired(changes, paired_changes, all_rows)
+    e, stride, padded = s.queries.shape[1], s.turned_keys.shape[1], _up(num_keys, LANES)
+    at = head * e
     if count == 0:
         for j in range(num_keys):
-            _fill(dkeys[j])
-            _fill(dvalues[j])
+            fill(s.dkeys[j])
+            fill(s.dvalues[j])
     for i in range(0, count, BLOCK):
         present = min(BLOCK, count - i)
-        _backward_block(piece, head, i, present, factor, threshold, scale, drop_keys, sums, rows, words, numbers)
-        tiles = _up(present, ROWS)
-        for t in range(0, tiles, ROWS):
-            _product(rounded.ctypes.data + 2 * t * stride, stride // 2, 1, paired_keys.ctypes.data, e, padded // 2,
-                     dqueries.ctypes.data, e, e, 0)
-            if turns[0].shape[0]:
-                _turn_back(dqueries, min(ROWS, present - t), first + i + t, turns, places[0])
-            _write(dqueries, min(ROWS, present - t), dq, first + i + t, at, bias_sums[0])
+        _block(inputs, s, piece, head, i, present)
+        for t in range(0, present, ROWS):
+            here = min(ROWS, present - t)
+            product(s.slopes_by_row.ctypes.data + 2 * t * stride, stride // 2, 1, s.paired_keys.ctypes.data, e,
+                    padded // 2, s.dqueries.ctypes.data, e, e, 0)
+            turn_back(s.dqueries, here, first + i + t, inputs.query_turns)
+            write(s.dqueries, here, dq, first + i + t, at, bias_sums[0])
+        pairs = _up(present, ROWS) // 2
         for j in range(0, num_keys, ROWS):
-            _product(weights2.ctypes.data + 4 * j, 1, stride, paired_changes.ctypes.data + 2 * i * e, e, tiles // 2,
-                     dvalues.ctypes.data + 4 * j * e, e, e, i)
-            _product(changes2.ctypes.data + 4 * j, 1, stride, paired_queries.ctypes.data + 2 * i * e, e, tiles // 2,
-                     dkeys.ctypes.data + 4 * j * e, e, e, i)
-    if turns[0].shape[0]:
-        _turn_back(dkeys, num_keys, first_key, turns, places[1])
-    _write(dkeys, num_keys, dk, first_key, at, bias_sums[1])
-    _write(dvalues, num_keys, dv, first_key, at, bias_sums[2])
+            product(s.paired_weights.ctypes.data + 4 * j, 1, stride, s.paired_changes.ctypes.data + 2 * i * e, e, pairs,
+                    s.dvalues.ctypes.data + 4 * j * e, e, e, i)
+            product(s.paired_slopes.ctypes.data + 4 * j, 1, stride, s.paired_queries.ctypes.data + 2 * i * e, e, pairs,
+                    s.dkeys.ctypes.data + 4 * j * e, e, e, i)
+    turn_back(s.dkeys, num_keys, first_key, inputs.key_turns)
+    write(s.dkeys, num_keys, dk, first_key, at, bias_sums[1])
+    write(s.dvalues, num_keys, dv, first_key, at, bias_sums[2])
 
 
 @kernel
 def _backward(arguments, part, parts):
-    a = carray(pointer(arguments), (30,), np.int64)
+    a = carray(pointer(arguments), (ARGUMENTS + 6,), np.int64)
     n, m, d, heads = a[0], a[1], a[2], a[3]
-    q = carray(pointer(a[4]), (n, a[5]), np.uint16)
-    k = carray(pointer(a[6]), (m, a[7]), np.uint16)
-    v = carray(pointer(a[8]), (m, a[7]), np.uint16)
-    bias = carray(pointer(a[9]), (4, d), np.uint16)
-    turns = (carray(pointer(a[18]), (a[23], d // heads // 2), np.float32),
-             carray(pointer(a[19]), (a[23], d // heads // 2), np.float32), a[22] != 0)
-    places = carray(pointer(a[20]), (n,), np.int64), carray(pointer(a[21]), (m,), np.int64)
-    pieces = carray(pointer(a[10]), (a[11], PIECE), np.int64)
-    dout, sums = carray(pointer(a[12]), (n, d), np.uint16), carray(pointer(a[13]), (n, heads), np.float32)
-    threshold, scale, factor = U(a[14]), F(real(a[15])), F(real(a[16]))
-    drop_keys = carray(pointer(a[17]), (n,), np.uint32)
-    dq = carray(pointer(a[24]), (n, a[25]), np.uint16)
-    dk = carray(pointer(a[26]), (m, a[27]), np.uint16)
-    dv = carray(pointer(a[28]), (m, a[27]), np.uint16)
-    bias_sums = carray(pointer(a[29]), (parts, 3, d), np.float32)[part]
-    most_queries, most_keys = _sizes(pieces)
-    e = d // heads
-    rows = (np.empty((most_queries, e), np.uint16), np.empty((most_keys, e), np.uint16),
-            np.empty((most_keys, e), np.uint16), np.empty((most_queries, e), np.uint16),
-            np.empty((BLOCK, most_keys), np.uint16))
-    words = (np.empty((e // 2, most_keys), np.uint32), np.empty((e // 2, most_keys), np.uint32),
-             np.empty((most_keys // 2, e), np.uint32), np.empty((most_queries // 2, e), np.uint32),
-             np.empty((most_queries // 2, e), np.uint32), np.zeros((BLOCK // 2, most_keys), np.uint32),
-             np.zeros((BLOCK // 2, most_keys), np.uint32))
-    numbers = (np.empty((ROWS, most_keys), np.float32), np.empty((ROWS, most_keys), np.float32),
-               np.empty((ROWS, most_keys), np.float32), np.empty((ROWS, e), np.float32),
-               np.empty((most_keys, e), np.float32), np.empty((most_keys, e), np.float32))
-    for job in range(_first_job(pieces, heads, part, parts), _first_job(pieces, heads, part + 1, parts)):
-        _backward_job(q, k, v, bias, dout, sums, dq, dk, dv, bias_sums, pieces[job // heads], job % heads, factor,
-                      threshold, scale, drop_keys, turns, places, rows, words, numbers)
+    inputs, own = _inputs(a, 4), a[ARGUMENTS:]
+    dq, dk, dv = (carray(pointer(own[0]), (n, own[1]), np.uint16), carray(pointer(own[2]), (m, own[3]), np.uint16),
+                  carray(pointer(own[4]), (m, own[3]), np.uint16))
+    bias_sums = carray(pointer(own[5]), (parts, 3, d), np.float32)[part]
+    most_queries, most_keys = _sizes(inputs.pieces)
+    s = _scratch(most_queries, most_keys, d // heads)
+    for job in range(_first_job(inputs.pieces, heads, part, parts), _first_job(inputs.pieces, heads, part + 1, parts)):
+        _backward_job(inputs, s, inputs.pieces[job // heads], job % heads, dq, dk, dv, bias_sums)
 
 
-def attention_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, pieces: Pieces, num_heads: int, factor: float,
-                      dropped: tuple[Tensor | None, int, float]) -> tuple[Tensor, Tensor]:
+# --- from torch
+
+
+class Choice(NamedTuple):
+    """How to attend: pieces, heads, what scores are multiplied by; dropout's key for each query, threshold and scale."""
+
+    pieces: Pieces
+    num_heads: int
+    factor: float
+    keys: Tensor | None
+    threshold: int
+    scale: float
+
+
+def attention_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
     """Context (n, d) and each row's log-sum-exp (n, h).
 
-    q (n, d) and k, v (m, d) may be columns of wider matrices; bias (3d,) is added to them; all bfloat16.  `dropped` is
-    (a key for each query, threshold, scale).
+    q (n, d) and k, v (m, d) may be columns of wider matrices; bias (3d,) is added to them; all bfloat16.
     """
-    n, d = q.shape
-    out, sums = q.new_empty(n, d), torch.empty(n, num_heads)
-    if len(pieces.table):
-        run(_forward, *_arguments(q, k, v, bias.contiguous(), pieces, num_heads, factor, dropped, out, sums))
+    out, sums = q.new_empty(q.shape), torch.empty(len(q), choice.num_heads)
+    if len(choice.pieces.table):
+        run(_forward, *_arguments(q, k, v, bias.contiguous(), choice, out, sums))
     return out, sums
 
 
-def attention_backward(dout: Tensor, sums: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, pieces: Pieces,
-                       num_heads: int, factor: float, dropped: tuple[Tensor | None, int, float],
+def attention_backward(dout: Tensor, sums: Tensor, inputs: tuple[Tensor, Tensor, Tensor], bias: Tensor, choice: Choice,
                        found: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """Fills `found`, dq, dk and dv (columns of wider matrices, too); gives the gradient of the bias (3, d) in float32.
 
     dout (n, d) contiguous; the rest as in `attention_forward`.
     """
-    parts, d = torch.get_num_threads(), q.shape[1]
+    parts, d = torch.get_num_threads(), dout.shape[1]
     bias4, bias_sums = torch.cat([bias, bias.new_zeros(d)]), torch.zeros(parts, 3, d)
     dq, dk, dv = found
-    if len(pieces.table):
-        run(_backward, *_arguments(q, k, v, bias4, pieces, num_heads, factor, dropped, dout, sums), dq, dq.stride(0),
-            dk, dk.stride(0), dv, bias_sums, parts=parts)
+    if len(choice.pieces.table):
+        run(_backward, *_arguments(*inputs, bias4, choice, dout, sums), dq, dq.stride(0), dk, dk.stride(0), dv,
+            bias_sums, parts=parts)
     return bias_sums.sum(0)
 
 
-def _arguments(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, pieces: Pieces, num_heads: int, factor: float,
-               dropped: tuple[Tensor | None, int, float], out: Tensor, sums: Tensor) -> tuple[Tensor | int | float, ...]:
-    keys, threshold, scale = dropped
-    turns = pieces.turns
-    turning = (0, 0, 0, 0, 0, 0) if turns is None else (
-        turns.cosine, turns.sine, turns.queries.contiguous(), turns.keys.contiguous(), int(turns.interleaved),
-        len(turns.cosine))
-    return (*q.shape[:1], len(k), q.shape[1], num_heads, q, q.stride(0), k, k.stride(0), v, bias, pieces.table,
-            len(pieces.table), out, sums, threshold, scale, factor, sums if keys is None else keys, *turning)
+def _arguments(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, choice: Choice, out: Tensor,
+               sums: Tensor) -> tuple[Tensor | int | float, ...]:
+    """What `_inputs` reads; addresses that nothing is read from are those of `sums`."""
+    turns, table = choice.pieces.turns, choice.pieces.table
+    turning = (sums, sums, 0, sums, sums, 0) if turns is None else (
+        turns.cosine, turns.sine, len(turns.cosine), turns.queries, turns.keys, int(turns.interleaved))
+    return (len(q), len(k), q.shape[1], choice.num_heads, q, q.stride(0), k, k.stride(0), v, bias, table, len(table), out,
+            sums, sums if choice.keys is None else choice.keys, choice.factor, choice.threshold, choice.scale, *turning)

@@ -26,35 +26,36 @@ import numba
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import carray, cfunc, njit, types
+from numba import carray, cfunc, extending, njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 from torch import Tensor
 
+intrinsic: Any = extending.intrinsic
+"""an instruction given in LLVM's own words; untyped, for what it makes is called without its first argument"""
 SIGNATURE = types.void(types.int64, types.int64, types.int64)
 FAST = {"contract", "nsz", "arcp", "reassoc"}
 """what LLVM may do to floats: other orders of a sum, fused multiply-add; NaN and infinity stay what they are"""
 
 
 @intrinsic
-def pointer(typingctx: Any, address: Any) -> Any:  # noqa: ARG001
+def pointer(typingctx: Any, address: Any) -> Any:
     """The address as what `carray` takes."""
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
     return types.voidptr(types.int64), code
 
 
 @intrinsic
-def real(typingctx: Any, bits: Any) -> Any:  # noqa: ARG001
+def real(typingctx: Any, bits: Any) -> Any:
     """The float argument (float64) that `run` packed into 64 bits."""
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.DoubleType())
     return types.float64(types.int64), code
 
 
 @intrinsic
-def _call(typingctx: Any, address: Any, arguments: Any, part: Any, parts: Any) -> Any:  # noqa: ARG001
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
+def _call(typingctx: Any, address: Any, arguments: Any, part: Any, parts: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         word = ir.IntType(64)
         function = builder.inttoptr(values[0], ir.FunctionType(ir.VoidType(), [word] * 3).as_pointer())
         builder.call(function, values[1:])
@@ -63,9 +64,9 @@ def _call(typingctx: Any, address: Any, arguments: Any, part: Any, parts: Any) -
 
 
 @intrinsic
-def _team(typingctx: Any) -> Any:  # noqa: ARG001
+def _team(typingctx: Any) -> Any:
     """(number of this thread, number of threads) in an OpenMP region."""
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         number = ir.FunctionType(ir.IntType(32), [])
         pair = [builder.sext(builder.call(cgutils.get_or_insert_function(builder.module, number, name), []),
                              ir.IntType(64)) for name in ("omp_get_thread_num", "omp_get_num_threads")]

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from polysemy.nn.kernels.launch import inlined
+from polysemy.nn.kernels.launch import inlined, intrinsic
 from polysemy.runtime import cpu_flags
 
 F = np.float32
@@ -33,9 +32,9 @@ class _BFloat(ir.Type):
 
 
 @intrinsic
-def widen(typingctx: Any, x: Any) -> Any:  # noqa: ARG001
+def widen(typingctx: Any, x: Any) -> Any:
     """A stored number (uint16 is bfloat16, or float32) as float32."""
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         if signature.args[0] == types.float32:
             return values[0]
         word = ir.IntType(32)
@@ -44,9 +43,9 @@ def widen(typingctx: Any, x: Any) -> Any:  # noqa: ARG001
 
 
 @intrinsic
-def narrow(typingctx: Any, x: Any, like: Any) -> Any:  # noqa: ARG001
+def narrow(typingctx: Any, x: Any, like: Any) -> Any:
     """A float32 as the kind of number that `like` is; rounds to the nearest even bfloat16, NaN stays NaN."""
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         if signature.args[1] == types.float32:
             return values[0]
         if "avx512_bf16" in cpu_flags():
@@ -63,8 +62,8 @@ def narrow(typingctx: Any, x: Any, like: Any) -> Any:  # noqa: ARG001
 
 def _bits(source: Any, target: Any, type_: Any) -> Any:
     @intrinsic
-    def cast(typingctx: Any, x: Any) -> Any:  # noqa: ARG001
-        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
+    def cast(typingctx: Any, x: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             return builder.bitcast(values[0], type_)
         return target(source), code
     return cast
@@ -75,9 +74,9 @@ float_of = _bits(types.int32, types.float32, ir.FloatType())
 
 
 @intrinsic
-def larger(typingctx: Any, x: Any, y: Any) -> Any:  # noqa: ARG001
+def larger(typingctx: Any, x: Any, y: Any) -> Any:
     """The larger of two float32, NaN if either is; unlike a comparison it lets LLVM vectorize a maximum."""
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         type_ = ir.FloatType()
         function = builder.module.declare_intrinsic("llvm.maximum", [type_], ir.FunctionType(type_, [type_, type_]))
         return builder.call(function, values)
@@ -85,27 +84,27 @@ def larger(typingctx: Any, x: Any, y: Any) -> Any:  # noqa: ARG001
 
 
 @intrinsic
-def nearest(typingctx: Any, x: Any) -> Any:  # noqa: ARG001
+def nearest(typingctx: Any, x: Any) -> Any:
     """Round a float32 to the nearest whole number."""
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         function = builder.module.declare_intrinsic("llvm.rint", [ir.FloatType()])
         return builder.call(function, values)
     return types.float32(types.float32), code
 
 
 @intrinsic
-def root(typingctx: Any, x: Any) -> Any:  # noqa: ARG001
+def root(typingctx: Any, x: Any) -> Any:
     """Square root of a float32."""
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         function = builder.module.declare_intrinsic("llvm.sqrt", [ir.FloatType()])
         return builder.call(function, values)
     return types.float32(types.float32), code
 
 
 @intrinsic
-def prefetch(typingctx: Any, address: Any) -> Any:  # noqa: ARG001
+def prefetch(typingctx: Any, address: Any) -> Any:
     """Ask for the cache line at an address that will be read soon; any address will do."""
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         place, word = ir.IntType(8).as_pointer(), ir.IntType(32)
         function = builder.module.declare_intrinsic("llvm.prefetch", [place], ir.FunctionType(
             ir.VoidType(), [place, word, word, word]))

@@ -12,7 +12,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+
+from polysemy.nn.kernels.launch import intrinsic, routine
 
 ROWS = 6
 LANES = 16
@@ -39,9 +40,9 @@ def make_tile(width: int) -> Any:
     """The tile of ROWS x (width * LANES) as a function of addresses and strides, all int64, strides in 4-byte steps."""
 
     @intrinsic
-    def tile(typingctx: Any, a: Any, a_row: Any, a_step: Any, b: Any, b_step: Any, steps: Any, c: Any,  # noqa: ARG001
-             c_row: Any, add: Any) -> Any:  # noqa: ARG001
-        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
+    def tile(typingctx: Any, a: Any, a_row: Any, a_step: Any, b: Any, b_step: Any, steps: Any, c: Any,
+             c_row: Any, add: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             _emit(builder, width, *values)
             return context.get_dummy_value()
         return types.void(*[types.int64] * 9), code
@@ -95,10 +96,32 @@ def _emit(builder: Any, width: int, a: Any, a_row: Any, a_step: Any, b: Any, b_s
             builder.store(new[m][n], pointer(m, n), align=4)
 
 
+_tile1, _tile2, _tile3, _tile4 = (make_tile(width) for width in range(1, WIDTH + 1))
+
+
+@routine
+def product(a, a_row, a_step, b, b_step, steps, c, c_row, columns, add):
+    """ROWS rows of C, `columns` (a multiple of LANES) wide, added to what is there if `add` is not 0.
+
+    a, b and c are addresses; the strides (from row to row, from step to step along k) count 4-byte numbers.
+    """
+    j = 0
+    while columns - j >= 4 * LANES:
+        _tile4(a, a_row, a_step, b + 4 * j, b_step, steps, c + 4 * j, c_row, add)
+        j += 4 * LANES
+    rest = columns - j
+    if rest == 3 * LANES:
+        _tile3(a, a_row, a_step, b + 4 * j, b_step, steps, c + 4 * j, c_row, add)
+    elif rest == 2 * LANES:
+        _tile2(a, a_row, a_step, b + 4 * j, b_step, steps, c + 4 * j, c_row, add)
+    elif rest == LANES:
+        _tile1(a, a_row, a_step, b + 4 * j, b_step, steps, c + 4 * j, c_row, add)
+
+
 @intrinsic
-def transpose16(typingctx: Any, source: Any, source_row: Any, target: Any, target_row: Any) -> Any:  # noqa: ARG001
+def transpose16(typingctx: Any, source: Any, source_row: Any, target: Any, target_row: Any) -> Any:
     """Turn a square of 16 x 16 words: target[j, i] = source[i, j]; addresses and strides in words, int64."""
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         source, source_row, target, target_row = values
         lines = [builder.load(_at(builder, source, builder.mul(source_row, INDEX(i)), WORDS), align=4)
                  for i in range(LANES)]
