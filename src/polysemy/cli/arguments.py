@@ -145,7 +145,7 @@ def _ladder(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--max-ms", type=float, help="slowest acceptable answer on one core, milliseconds")
     parser.add_argument("--max-mb", type=float, help="largest acceptable model, megabytes")
-    parser.add_argument("--size", default="mini", help="size of neural rungs")
+    parser.add_argument("--size", help="size of neural rungs (default: mini; tiny with --demo)")
     parser.add_argument("--quick", action="store_true", help="fewer questions (2,000 instead of 5,000)")
     parser.add_argument("--overwrite", action="store_true", help="replace an older study of the same name")
     _machine(parser)

@@ -32,7 +32,7 @@ def ladder(args: argparse.Namespace) -> None:
         purpose=args.purpose,
         max_ms=args.max_ms,
         max_mb=args.max_mb,
-        size=args.size,
+        size=args.size or ("tiny" if args.demo else "mini"),
         seed=args.seed,
         quick=args.quick,
         unit=args.unit,
