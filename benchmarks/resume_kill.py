@@ -93,7 +93,7 @@ def train(args: argparse.Namespace) -> None:
     body = config.model
     body = body.replace(embedding=body.embedding.replace(dropout=0.1),
                         transformer=body.transformer.replace(dropout=0.1, attention_dropout=0.1))
-    training = config.training.replace(checkpoint_every=10, evaluate_every=25, batch_size=16, micro_batch_size=8,
+    training = config.training.replace(checkpoint_every=10, evaluate_every=25, batch_size=8, micro_batch_size=4, length=64,
                                        dtype=args.dtype)
     told = []
 

@@ -36,7 +36,7 @@ def main() -> None:
              "next sentence": base.replace(segments=NextSentence()),
              "sentence order": base.replace(segments=SentenceOrder())}
     with tempfile.TemporaryDirectory() as work:
-        text = prepare_text(Corpus(args.corpus) if args.corpus else demo_corpus(), base, Path(work) / "text")
+        text = prepare_text(Corpus(args.corpus or [demo_corpus()]), base, Path(work) / "text")
         print(f"{'objective':16} {'masked-LM loss':>22} {'pairs right':>18}")
         for name, config in plans.items():
             losses, right = [], []

@@ -41,7 +41,7 @@ def ladder(args: argparse.Namespace) -> None:
     )
     folder = Path(args.output)
     if args.demo:
-        corpus, title = _demo_corpus(folder), "The documentation on this machine"
+        corpus, title = _demo_corpus(), "The documentation on this machine"
         if args.minutes is None and args.total is None:
             config = config.replace(total=DEMO_MINUTES, quick=True)
     else:
@@ -74,11 +74,11 @@ def ladder(args: argparse.Namespace) -> None:
 DEMO_MINUTES = 5.0
 
 
-def _demo_corpus(folder: Path) -> Any:
+def _demo_corpus() -> Any:
     from polysemy.ladder.demo_corpus import demo_corpus
+    from polysemy.text.corpus import Corpus
 
-    note("reading the documentation on this machine (sources are parsed, nothing is imported or run) ...")
-    return demo_corpus()
+    return Corpus([demo_corpus(progress=note)], document="blank-line")
 
 
 class Telling:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from polysemy.nn.kernels.launch import routine
+from polysemy.nn.kernels.launch import apart, routine
 from polysemy.nn.kernels.numbers import U, narrow, prefetch, widen
 from polysemy.nn.kernels.tile import LANES, transpose16
 
@@ -57,6 +57,7 @@ def by_row(source, first, count, at, bias, turns, target, padded):
 
     `turns` is (cosines, sines, place of each token, whether neighbors make a pair); without cosines nothing turns.
     """
+    apart()
     cosine, sine, places, neighbors = turns
     e = target.shape[1]
     shift = bias[at:at + e]
@@ -78,6 +79,7 @@ def by_row(source, first, count, at, bias, turns, target, padded):
 @routine
 def turn_back(rows, count, first, turns):
     """Gradients of rotated numbers to those of the numbers before, in place."""
+    apart()
     cosine, sine, places, neighbors = turns
     if cosine.shape[0] == 0:
         return
@@ -93,6 +95,7 @@ def turn_back(rows, count, first, turns):
 @routine
 def paired(source, target, count):
     """From rows (an even number) to pairs of rows."""
+    apart()
     for i in range(count // 2):
         lower, upper, pair = source[2 * i], source[2 * i + 1], target[i]
         for c in range(source.shape[1]):
@@ -102,6 +105,7 @@ def paired(source, target, count):
 @routine
 def turned(source, target, count):
     """From rows (a multiple of LANES) to columns of words."""
+    apart()
     words, stride = source.shape[1] // 2, target.shape[1]
     start, end = source.ctypes.data, target.ctypes.data
     for i in range(0, count, LANES):
@@ -132,6 +136,7 @@ def _add(row, total):
 @routine
 def write(source, count, target, first, at, total):
     """Rows of float32 into a head's columns as bfloat16; their sum is added to `total`."""
+    apart()
     e = source.shape[1]
     sums = total[at:at + e]
     for i in range(count):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from polysemy.nn.kernels.arrange import by_row, fill, pair_of, paired, rounded, turn_back, turned, write
 from polysemy.nn.kernels.dropout import kept
-from polysemy.nn.kernels.launch import kernel, pointer, real, routine, run
+from polysemy.nn.kernels.launch import apart, kernel, pointer, real, routine, run
 from polysemy.nn.kernels.numbers import F, U, exp, larger, log
 from polysemy.nn.kernels.tile import LANES, ROWS, product
 from polysemy.nn.pieces import Pieces
@@ -73,6 +73,7 @@ def _inputs(a, num_biases):
 @routine
 def _softmax(scores, keys, padded, factor):
     """factor * scores to exp(. - largest), 0 past the keys; (largest, sum)."""
+    apart()
     largest = F(-3e38)
     for j in range(padded):
         largest = larger(largest, scores[j] * factor if j < keys else F(-3e38))
@@ -94,6 +95,7 @@ def _thin(row, padded, key, column, threshold):
 @routine
 def _gradient(scores, changes, dropped, keys, padded, factor, logsum, key, column, threshold, scale):
     """Scores to weights and, in place, gradients of weights to those of scores; `dropped` gets what met the values."""
+    apart()
     mean = F(0)
     for j in range(padded):
         weight = exp(scores[j] * factor - logsum) if j < keys else F(0)
@@ -238,6 +240,7 @@ def _scratch(most_queries, most_keys, e):
 @routine
 def _collect(inputs, s, piece, head):
     """Everything a job reads, in all the orders it needs."""
+    apart()
     first, count, first_key, num_keys = piece[0], piece[1], piece[2], piece[3]
     at, rows, padded = head * s.queries.shape[1], _up(count, ROWS), _up(num_keys, LANES)
     still = inputs.key_turns[0][:0], inputs.key_turns[1], inputs.key_turns[2], False
@@ -255,6 +258,7 @@ def _collect(inputs, s, piece, head):
 @routine
 def _block(inputs, s, piece, head, i, present):
     """Weights and gradients of scores of `present` queries from query i on."""
+    apart()
     e, stride, num_keys = s.queries.shape[1], s.turned_keys.shape[1], piece[3]
     padded = _up(num_keys, LANES)
     for t in range(0, present, ROWS):

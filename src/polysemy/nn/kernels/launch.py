@@ -36,6 +36,9 @@ SIGNATURE = types.void(types.int64, types.int64, types.int64)
 FAST = {"contract", "nsz", "arcp", "reassoc"}
 """what LLVM may do to floats: other orders of a sum, fused multiply-add; NaN and infinity stay what they are"""
 
+BARE: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""only kernels call these functions, so what Python would call need not be compiled"""
+
 
 @intrinsic
 def pointer(typingctx: Any, address: Any) -> Any:
@@ -43,6 +46,15 @@ def pointer(typingctx: Any, address: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
     return types.voidptr(types.int64), code
+
+
+@intrinsic
+def apart(typingctx: Any) -> Any:
+    """Let the function that says this be compiled once and called, not copied to each place where it is called."""
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+    return types.void(), code
 
 
 @intrinsic
@@ -76,12 +88,12 @@ def _team(typingctx: Any) -> Any:
 
 def routine(function: Callable[..., Any]) -> Any:
     """A function that kernels call."""
-    return njit(fastmath=FAST, error_model="numpy")(inspect.unwrap(function))
+    return njit(fastmath=FAST, error_model="numpy", **BARE)(inspect.unwrap(function))
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """A small function whose body is copied to where kernels call it."""
-    return njit(inline="always")(inspect.unwrap(function))
+    return njit(inline="always", **BARE)(inspect.unwrap(function))
 
 
 class Kernel:

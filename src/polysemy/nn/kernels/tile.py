@@ -13,7 +13,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from polysemy.nn.kernels.launch import intrinsic, routine
+from polysemy.nn.kernels.launch import apart, intrinsic, routine
 
 ROWS = 6
 LANES = 16
@@ -105,6 +105,7 @@ def product(a, a_row, a_step, b, b_step, steps, c, c_row, columns, add):
 
     a, b and c are addresses; the strides (from row to row, from step to step along k) count 4-byte numbers.
     """
+    apart()
     j = 0
     while columns - j >= 4 * LANES:
         _tile4(a, a_row, a_step, b + 4 * j, b_step, steps, c + 4 * j, c_row, add)
