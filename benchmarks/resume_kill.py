@@ -93,8 +93,8 @@ def train(args: argparse.Namespace) -> None:
     body = config.model
     body = body.replace(embedding=body.embedding.replace(dropout=0.1),
                         transformer=body.transformer.replace(dropout=0.1, attention_dropout=0.1))
-    training = config.training.replace(checkpoint_every=10, evaluate_every=25, batch_size=8, micro_batch_size=4, length=64,
-                                       dtype=args.dtype)
+    training = config.training.replace(checkpoint_every=10, evaluate_every=25, batch_size=8, micro_batch_size=4,
+                                       length=64, dtype=args.dtype)
     told = []
 
     def tell(step: object) -> None:

@@ -1,12 +1,13 @@
 """Going on from a trained model: old text replayed at an exact rate, and a table of what was forgotten."""
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from polysemy.artifact import read_json, sha256
+from polysemy.artifact import read_json, sha256, write_json
 from polysemy.errors import InputError
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.text.batches import Batches
@@ -16,7 +17,7 @@ from polysemy.text.segments import NextSentence
 from polysemy.training.budget import Budget
 from polysemy.training.incremental import OLD_ROWS, Replay, join
 from polysemy.training.pretrain import pretrain
-from small_runs import Numbers, make_batches, numbers, small_config, write_text
+from small_runs import make_batches, numbers, small_config, write_text
 
 PAIRS = {"heads": ("masked_lm", "pair"), "segments": NextSentence()}
 
@@ -77,8 +78,11 @@ def test_a_rate_outside_of_0_and_1_is_refused(rate: float) -> None:
     old, new = old_and_new(small_config())
     with pytest.raises(InputError, match="replay must be above 0 and below 1"):
         Replay(new, old, rate)
-    with pytest.raises(InputError, match="must have one size"):
-        Replay(new, Batches(numbers(), Numbers(), new.segments, new.corruption, batch_size=3, length=16, seed=0), 0.5)  # type: ignore[arg-type]
+
+
+def test_old_and_new_batches_must_have_one_size() -> None:
+    with pytest.raises(InputError, match="must have one size, got 3 x 16 and 4 x 16"):
+        Replay(make_batches(small_config()), make_batches(small_config(batch_size=3)), 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +101,8 @@ def new_text() -> list[str]:
 
 
 def test_going_on_reports_what_was_forgotten(trained: Path, tmp_path: Path) -> None:
-    plain = pretrain(recipe(), text_documents(new_text()), tmp_path / "plain", budget=Budget(steps=60), start_from=trained)
+    plain = pretrain(recipe(), text_documents(new_text()), tmp_path / "plain", budget=Budget(steps=60),
+                     start_from=trained)
     table = {row["text"]: row for row in read_json(plain / "config.json")["forgetting"]}
     assert table.keys() == {"old", "new"}
     old_loss = read_json(trained / "config.json")["results"]["scores"]["held_out_loss"]
@@ -132,13 +137,11 @@ def test_another_recipe_cannot_go_on(trained: Path, tmp_path: Path) -> None:
 
 
 def test_replay_without_the_old_text_says_so(trained: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(trained, copy, ignore=shutil.ignore_patterns("text"))
     record = read_json(copy / "config.json")
     record["text"]["folder"] = str(copy / "text")
-    (copy / "config.json").write_text(__import__("json").dumps(record))
+    write_json(copy / "config.json", record)
     with pytest.raises(InputError, match="--replay must find the old text"):
         pretrain(recipe(), text_documents(new_text()), tmp_path / "run", budget=Budget(steps=1), start_from=copy,
                  replay=0.5)

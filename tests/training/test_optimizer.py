@@ -1,6 +1,7 @@
 """AdamW and LAMB: torch's own numbers, kernels equal to their twins, clipping, groups, state; and the schedules."""
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -196,7 +197,7 @@ def test_schedules_climb_then_fall(schedule):
     factors = [rate_factor(i / 100, schedule, 0.1) for i in range(101)]
     assert factors[5] == pytest.approx(0.5)
     assert factors[10] == pytest.approx(1.0)
-    assert all(later <= earlier for earlier, later in zip(factors[10:], factors[11:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(factors[10:]))
     ends = {"linear": 0.0, "cosine": 0.0, "inverse_sqrt": 0.1**0.5, "constant": 1.0}
     assert factors[100] == pytest.approx(ends[schedule], abs=1e-12)
     assert factors[55] == pytest.approx({"linear": 0.5, "cosine": 0.5, "inverse_sqrt": (0.1 / 0.55) ** 0.5,

@@ -325,11 +325,12 @@ def test_rows_of_a_loss_that_is_no_number_are_written_down(text: PreparedText, t
         learner = losses(*arguments, **options)
         forward, calls = learner.module, iter(range(10_000))
 
-        def bad(tensors: Any) -> dict[str, torch.Tensor]:
+        def module(tensors: Any) -> dict[str, torch.Tensor]:
             sums = forward(tensors)
-            return {name: value * math.nan for name, value in sums.items()} if next(calls) >= 25 else sums  # one call warms up
+            bad = next(calls) >= 25  # three calls a step, and one before the first that warms up
+            return {name: value * math.nan for name, value in sums.items()} if bad else sums
 
-        return replace(learner, module=bad)
+        return replace(learner, module=module)
 
     monkeypatch.setattr(Learner, "make", poisoned)
     with pytest.raises(NotFiniteError, match=r"5 steps in a row.*bad_batches.json lists the rows"):

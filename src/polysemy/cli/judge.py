@@ -43,7 +43,7 @@ def ladder(args: argparse.Namespace) -> None:
     if args.demo:
         corpus, title = _demo_corpus(), "The documentation on this machine"
         if args.minutes is None and args.total is None:
-            config = config.replace(total=DEMO_MINUTES, quick=True)
+            config = config.replace(total=DEMO_MINUTES, quick=True, rungs=rungs or DEMO_RUNGS)
     else:
         from polysemy.cli.train import corpus_of
 
@@ -71,7 +71,8 @@ def ladder(args: argparse.Namespace) -> None:
     )
 
 
-DEMO_MINUTES = 5.0
+DEMO_MINUTES = 3.0
+DEMO_RUNGS = ("unigram", "bigram", "random", "bert", "roberta", "albert", "spanbert")
 
 
 def _demo_corpus() -> Any:

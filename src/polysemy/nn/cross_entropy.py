@@ -23,7 +23,7 @@ CHUNK = 1 << 24
 
 def linear_cross_entropy(hidden: Float[Tensor, "n e"], weight: Float[Tensor, "v e"], bias: Float[Tensor, "v"] | None,
                          targets: Int[Tensor, "n"], weights: Float[Tensor, "n"] | None = None) -> Float[Tensor, ""]:
-    """sum over n of weights * -log softmax(hidden @ weight.T + bias)[targets], natural, in float32 (float64 in float64).
+    """sum over n of weights * -log softmax(hidden @ weight.T + bias)[targets], natural, in float32 or better.
 
     Without targets it is 0, still joined to the graph.
     """

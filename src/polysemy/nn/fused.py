@@ -52,10 +52,9 @@ class _Add(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, y: Tensor, bias: Tensor, dropped: Drop | None) -> Tensor:
         from polysemy.nn.kernels.norm import sum_forward
 
-        keys, *more = _parts(dropped)
+        keys, *ctx.more = parts = _parts(dropped)
         ctx.save_for_backward(keys)
-        ctx.more = more
-        return sum_forward(_rows(x), _rows(y), bias, keys, *more).view(x.shape)
+        return sum_forward(_rows(x), _rows(y), bias, *parts).view(x.shape)
 
     @staticmethod
     @once_differentiable
@@ -86,7 +85,8 @@ class _AddNorm(torch.autograd.Function):
         from polysemy.nn.kernels.norm import norm_backward
 
         total, statistics, weight, keys = ctx.saved_tensors
-        dx, dy, sums = norm_backward(_rows(gradients[0]), total, weight, statistics, keys, *ctx.more, True)
+        least, scale = ctx.more
+        dx, dy, sums = norm_backward(_rows(gradients[0]), total, weight, statistics, keys, least, scale, True)
         dweight, dshift, dbias = sums.to(weight.dtype)
         shape = gradients[0].shape
         return dx.view(shape), dy.view(shape), dbias, dweight, dshift, None, None
@@ -197,9 +197,10 @@ def attend(q: Float[Tensor, "n _"], kv: Float[Tensor, "m _"] | None, bias: Float
     q, k, v = ((x + part).unflatten(-1, (num_heads, -1)).transpose(0, 1)
                for x, part in zip(_three(q, kv), bias.chunk(3), strict=True))
     if pieces.turns is not None:
-        layout = "interleaved" if pieces.turns.interleaved else "half"
-        q, k = (Rotation(*(table[at].to(x.dtype) for table in pieces.turns[:2]), layout).turn(x)
-                for x, at in ((q, pieces.turns.queries), (k, pieces.turns.keys)))
+        cosine, sine, *places, interleaved = pieces.turns
+        layout = "interleaved" if interleaved else "half"
+        q, k = (Rotation(cosine[at].to(x.dtype), sine[at].to(x.dtype), layout).turn(x)
+                for x, at in zip((q, k), places, strict=True))
     found = []
     for first, count, first_key, keys, column in pieces.table.tolist():
         here, there = slice(first, first + count), slice(first_key, first_key + keys)
@@ -207,13 +208,13 @@ def attend(q: Float[Tensor, "n _"], kv: Float[Tensor, "m _"] | None, bias: Float
         weights = (heads[0] @ heads[1].transpose(1, 2) * scale).softmax(-1)
         if dropped is not None:  # the mask counts columns from the beginning of the batch's row
             keys_of_heads = dropped.keys[here] ^ torch.arange(num_heads, dtype=torch.int32)[:, None] << 16
-            weights = drop(F.pad(weights, (column, 0)), Drop(keys_of_heads, dropped.rate))[..., column:]
+            weights = drop(F.pad(weights, (column, 0)), dropped._replace(keys=keys_of_heads))[..., column:]
         found.append((weights @ heads[2]).transpose(0, 1).flatten(1))
     return torch.cat(found)
 
 
 def attention_fits(x: Tensor, head_size: int) -> bool:
-    """Whether the attention kernel can do it: bfloat16 on a processor that multiplies it, heads of 32, 64, ... numbers."""
+    """Whether the attention kernel can do it: bfloat16 on a processor that multiplies it, heads of 32, 64, ... wide."""
     return kernels.usable(x) and x.dtype == torch.bfloat16 and "avx512_bf16" in cpu_flags() and head_size % 32 == 0
 
 

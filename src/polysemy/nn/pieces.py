@@ -58,7 +58,8 @@ class Pieces:
         """The same pieces with rotary positions."""
         longest = 1 << int(positions.max()).bit_length() if len(positions) else 1
         cosine, sine = _tables(config, longest, head_size)
-        return replace(self, turns=Turns(cosine, sine, positions.contiguous(), positions.contiguous(), config.layout == "interleaved"))
+        positions = positions.contiguous()
+        return replace(self, turns=Turns(cosine, sine, positions, positions, config.layout == "interleaved"))
 
     def of(self, at: Int[Tensor, "k"]) -> Pieces:
         """The same pieces when only the tokens `at` ask."""

@@ -12,7 +12,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def keep_freed_memory() -> bool:
-    """Tell GNU's allocator to keep what is freed, for the rest of the process; False where there is no such allocator."""
+    """Tell GNU's allocator to keep what is freed, from now on; False where there is another allocator."""
     if not sys.platform.startswith("linux"):
         return False
     try:

@@ -90,7 +90,7 @@ class Update:
 
 
 class Slot:
-    """One parameter with its master and moments (float32; the master is the parameter itself unless that is bfloat16)."""
+    """One parameter with its float32 master (the parameter itself, unless that is bfloat16) and moments."""
 
     def __init__(self, name: str, parameter: nn.Parameter, decays: bool, dtype: torch.dtype) -> None:
         self.name, self.parameter, self.decays = name, parameter, decays
@@ -174,7 +174,8 @@ class Optimizer:
         """Take the state over, and with it the model's weights; InputError when it is another model's."""
         expected = self.state_dict()
         if state.keys() != expected.keys() or any(state[k].shape != expected[k].shape for k in expected):
-            wrong = sorted(state.keys() ^ expected.keys()) or [k for k in expected if state[k].shape != expected[k].shape]
+            wrong = sorted(state.keys() ^ expected.keys()) or [name for name, tensor in expected.items()
+                                                               if state[name].shape != tensor.shape]
             raise InputError(f"optimizer state must be of this model, got a difference at {wrong[0]}")
         self.steps = int(state["steps"])
         for slot in self.slots:

@@ -329,7 +329,7 @@ def _backward(arguments, part, parts):
 
 
 class Choice(NamedTuple):
-    """How to attend: pieces, heads, what scores are multiplied by; dropout's key for each query, threshold and scale."""
+    """How to attend: the pieces, heads, factor of scores, and dropout's key for each query, threshold and scale."""
 
     pieces: Pieces
     num_heads: int
@@ -371,5 +371,6 @@ def _arguments(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, choice: Choice, ou
     turns, table = choice.pieces.turns, choice.pieces.table
     turning = (sums, sums, 0, sums, sums, 0) if turns is None else (
         turns.cosine, turns.sine, len(turns.cosine), turns.queries, turns.keys, int(turns.interleaved))
-    return (len(q), len(k), q.shape[1], choice.num_heads, q, q.stride(0), k, k.stride(0), v, bias, table, len(table), out,
-            sums, sums if choice.keys is None else choice.keys, choice.factor, choice.threshold, choice.scale, *turning)
+    return (len(q), len(k), q.shape[1], choice.num_heads, q, q.stride(0), k, k.stride(0), v, bias, table, len(table),
+            out, sums, sums if choice.keys is None else choice.keys, choice.factor, choice.threshold, choice.scale,
+            *turning)

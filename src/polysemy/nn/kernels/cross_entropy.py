@@ -72,6 +72,6 @@ def cross_entropy_rows(logits: Tensor, bias: Tensor, targets: Tensor, weights: T
     A logit that is NaN gives a loss that is NaN.
     """
     losses = torch.empty(len(logits))
-    run(_rows(logits.dtype), *logits.shape, logits, bias, targets, losses if weights is None else weights, losses, dbias,
-        int(weights is not None), parts=len(dbias))
+    run(_rows(logits.dtype), *logits.shape, logits, bias, targets, losses if weights is None else weights, losses,
+        dbias, int(weights is not None), parts=len(dbias))
     return losses

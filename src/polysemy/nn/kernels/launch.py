@@ -100,7 +100,6 @@ class Kernel:
     """A Python function that is compiled when it is first run."""
 
     def __init__(self, function: Callable[[int, int, int], None], fast: bool) -> None:
-        functools.update_wrapper(self, function)
         self.function, self.fast = function, fast
 
     @functools.cached_property
@@ -117,7 +116,6 @@ class Family:
     """Kernels that differ in the kind of numbers they read (or in other constants), made when first asked for."""
 
     def __init__(self, make: Callable[..., Callable[[int, int, int], None]]) -> None:
-        functools.update_wrapper(self, make)
         self.make = inspect.unwrap(make)
         self.made: dict[tuple[Any, ...], Kernel] = {}
 
@@ -159,19 +157,20 @@ def _word(argument: Tensor | int | float) -> int:
 
 def _compile(function: Callable[..., None], signature: Any, fast: bool) -> int:
     options: dict[str, Any] = {"nopython": True, "fastmath": FAST if fast else False, "error_model": "numpy"}
-    folder, before = _cache_folder(), numba.config.CACHE_DIR
+    settings: Any = numba.config
+    folder, before = _cache_folder(), settings.CACHE_DIR
     try:
-        numba.config.CACHE_DIR = str(folder)
-        compiled = cfunc(signature, cache=folder is not None, **options)(function)
+        settings.CACHE_DIR = str(folder)
+        compiled: Any = cfunc(signature, cache=folder is not None, **options)(function)
     finally:
-        numba.config.CACHE_DIR = before
+        settings.CACHE_DIR = before
     _alive.append(compiled)
     return compiled.address
 
 
 @functools.cache
 def _cache_folder() -> Path | None:
-    """Where machine code is kept: beside the sources, or else under the user's cache; None where neither can be written.
+    """Where machine code is kept: beside the sources, or else in the user's cache; None where neither can be written.
 
     Its name is a hash of all sources here, for Numba itself does not see when a routine of another file has changed.
     """
@@ -229,10 +228,10 @@ def _openmp() -> ctypes.CDLL | None:
     for file in files or _loaded():
         try:
             library = ctypes.CDLL(file)
-            library.GOMP_parallel, library.omp_get_thread_num, library.omp_get_num_threads
-        except (OSError, AttributeError):
+        except OSError:
             continue
-        return library
+        if all(hasattr(library, name) for name in ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")):
+            return library
     return None
 
 

@@ -212,7 +212,10 @@ def sum_backward(dout: Tensor, keys: Tensor | None, threshold: int, scale: float
 
 def norm_forward(x: Tensor, y: Tensor | None, bias: Tensor, weight_shift: Tensor, epsilon: float,
                  keys: Tensor | None, threshold: int, scale: float) -> tuple[Tensor, Tensor, Tensor]:
-    """(out, what was normed, its mean and 1 / deviation (n, 2)); x, y (n, d) contiguous, bias (d,), weight_shift (2, d)."""
+    """(out, what was normed, its mean and 1 / deviation (n, 2)).
+
+    x, y (n, d) contiguous, bias (d,), weight_shift (2, d).
+    """
     n, d = x.shape
     total = x if y is None else torch.empty_like(x)
     out, statistics = torch.empty_like(x), torch.empty(n, 2)
@@ -229,6 +232,6 @@ def norm_backward(dout: Tensor, total: Tensor, weight: Tensor, statistics: Tenso
     dy = torch.empty_like(dout) if keys is not None and has_y else dx
     parts = torch.get_num_threads()
     sums = torch.zeros(parts, 3, d)
-    run(_backward(dout.dtype), n, d, int(has_y), dout, total, weight, statistics, dx, dy, statistics if keys is None else keys,
-        threshold, scale, sums, parts=parts)
+    run(_backward(dout.dtype), n, d, int(has_y), dout, total, weight, statistics, dx, dy,
+        statistics if keys is None else keys, threshold, scale, sums, parts=parts)
     return dx, dy, sums.sum(0)

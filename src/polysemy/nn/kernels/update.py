@@ -25,7 +25,8 @@ class Table:
     """Where the numbers of all tensors are: `words` (tensor, COLUMNS), `chunks` (tensor, first number, last)."""
 
     def __init__(self, sizes: list[int]) -> None:
-        pieces = [(i, first, min(first + CHUNK, size)) for i, size in enumerate(sizes) for first in range(0, size, CHUNK)]
+        pieces = [(i, first, min(first + CHUNK, size)) for i, size in enumerate(sizes)
+                  for first in range(0, size, CHUNK)]
         self.chunks = torch.tensor(pieces, dtype=torch.int64).reshape(-1, 3)
         self.sums = torch.zeros(len(pieces), 2, dtype=torch.float64)
         self.words = torch.zeros(len(sizes), COLUMNS, dtype=torch.int64)
@@ -215,7 +216,7 @@ def adamw(table: Table, gradient: torch.dtype, work: torch.dtype, scale: float, 
 
 def lamb_directions(table: Table, gradient: torch.dtype, scale: float, beta1: float, beta2: float, correct1: float,
                     epsilon: float, root2: float) -> tuple[np.ndarray, np.ndarray]:
-    """New moments, and the sums of squares of each master and direction; factor 0 of each tensor is its weight decay."""
+    """New moments, and sums of squares of each master and direction; factor 0 of each tensor is its weight decay."""
     run(_lamb_first(gradient), *table.arguments(), scale, beta1, beta2, correct1, epsilon, root2)
     return table.totals(0), table.totals(1)
 
