@@ -72,7 +72,7 @@ def ladder(args: argparse.Namespace) -> None:
 
 
 DEMO_MINUTES = 3.0
-DEMO_RUNGS = ("unigram", "bigram", "random", "bert", "roberta", "albert", "spanbert")
+DEMO_RUNGS = ("unigram", "bigram", "random weights", "bert", "roberta", "albert", "spanbert")
 
 
 def _demo_corpus() -> Any:
