@@ -1,11 +1,11 @@
 """One pretraining step of BERT (and ALBERT), Polysemy against Hugging Face: same lines, same masks, one run.
 
-    python benchmarks/pretraining_step.py                    all configurations, a table on standard output
+    python benchmarks/pretraining_step.py                    all cases, a table on standard output
     python benchmarks/pretraining_step.py tiny-30k --rounds 9
-    python benchmarks/pretraining_step.py --albert           ALBERT against BERT, parameter by parameter
+    python benchmarks/pretraining_step.py --sharing          ALBERT beside BERT: size, step, latency
 
-A step is batch making + forward + backward + optimizer, masters in float32.  Lines have log-normal lengths (mean 40 % of
-the longest); 15 % of their tokens are hidden.  Variants take turns in one process, so that whatever else the machine
+A step is batch making + forward + backward + optimizer, masters in float32.  Lines have log-normal lengths (mean 40 %
+of the longest); 15 % of their tokens are hidden.  Variants take turns in one process, so that whatever else the machine
 does hits all alike; the figure is the median of real (not padded) tokens a second.
 
 Peers, all transformers' BertForMaskedLM with fused AdamW: D padded lines, dropout 0.1, float32; S lines concatenated to
@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,7 +212,8 @@ def our_config(case: Case, dropout: float) -> Any:
     recipe, _, size = case.size.rpartition("-")
     config = resolve(find_recipe(recipe or "bert").configure)(size=size, preset="paper", vocab_size=case.vocab_size)
     return config.model.replace(embedding=config.model.embedding.replace(dropout=dropout),
-                                transformer=config.model.transformer.replace(dropout=dropout, attention_dropout=dropout))
+                                transformer=config.model.transformer.replace(dropout=dropout,
+                                                                             attention_dropout=dropout))
 
 
 def their_model(case: Case, dropout: float) -> Any:
@@ -252,45 +254,101 @@ def measure(case: Case, kinds: list[str], rounds: int) -> dict[str, dict[str, fl
 
 def in_process(name: str, kinds: list[str], args: argparse.Namespace, keep: bool) -> dict[str, dict[str, float]]:
     """`measure` in a fresh process, whose allocator keeps freed memory or does as it does."""
-    environment = {key: value for key, value in os.environ.items() if key not in KEEP_MEMORY} | (KEEP_MEMORY if keep else {})
+    environment = {key: value for key, value in os.environ.items() if key not in KEEP_MEMORY}
     command = [sys.executable, __file__, name, "--kinds", ",".join(kinds), "--rounds", str(args.rounds), "--threads",
                str(args.threads)]
-    found = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
+    found = subprocess.run(command, env=environment | (KEEP_MEMORY if keep else {}), stdout=subprocess.PIPE, check=True,
+                           text=True)
     return json.loads(found.stdout.splitlines()[-1])
+
+
+def compare(name: str, args: argparse.Namespace) -> list[str]:
+    """The cells of one case."""
+    case = CASES[name]
+    found = in_process(name, ["S+k", "S++k", "ours k", "dropout 0.1"], args, keep=True)
+    if not args.quick:
+        found |= in_process(name, ["D", "S", "S+", "S++", "ours"], args, keep=False)
+    rate = {kind: values["tokens_per_second"] for kind, values in found.items()}
+    over = {kind: rate["ours k" if kind[-1] == "k" else "ours"] / rate[kind] for kind in rate if kind[0] in "DS"}
+    processor = found["ours k"]["tokens_per_cpu_second"] / found["S+k"]["tokens_per_cpu_second"]
+    return [name, *(f"{rate[kind]:,.0f}" if kind in rate else "" for kind in KINDS), f"**{over['S+k']:.2f}**",
+            f"{processor:.2f}", f"{case.target or ''}", f"{case.prototype or ''}",
+            *(f"{over[kind]:.2f}" if kind in over else "" for kind in ("S++k", "S+", "D")),
+            f"{rate['ours k'] / rate['dropout 0.1'] - 1:.1%}"]
+
+
+KINDS = ["D", "S", "S+", "S++", "ours", "S+k", "S++k", "ours k", "dropout 0.1"]
+HEADINGS = ["case", *KINDS, "over S+k", "by CPU time", "target", "prototype", "over S++k", "over S+", "over D",
+            "dropout costs"]
+
+
+def sharing(args: argparse.Namespace) -> list[list[str]]:
+    """ALBERT beside BERT: what sharing and a narrow table save, and what they do not."""
+    from polysemy.models import find_recipe, resolve
+    from polysemy.models.cost import cost_of
+
+    rows = []
+    for size, vocab_size, lines in (("mini", 8_000, 64), ("mini", 30_000, 64), ("base", 30_000, 8)):
+        cases = {recipe: Case(size=f"{recipe}-{size}", vocab_size=vocab_size, length=128, lines=lines)
+                 for recipe in ("bert", "albert")}
+        trainers = {recipe: Ours(case) for recipe, case in cases.items()}
+        times: dict[str, list[float]] = {recipe: [] for recipe in cases}
+        for number in range(args.rounds + 1):
+            for recipe, trainer in trainers.items():
+                start = time.perf_counter()
+                trainer.step(number)
+                times[recipe].append(time.perf_counter() - start)
+        for recipe, trainer in trainers.items():
+            cost = cost_of(resolve(find_recipe(recipe).configure)(size=size, preset="paper", vocab_size=vocab_size))
+            rows.append([f"{recipe} {size}, {vocab_size:,}", f"{cost.parameters / 1e6:.2f} M",
+                         f"{cost.file_bytes / 1e6:.1f} MB", f"{cost.optimizer_bytes / 1e6:.1f} MB",
+                         f"{statistics.median(times[recipe][1:]) * 1000:.0f} ms", f"{latency(trainer):.2f} ms"])
+    return rows
+
+
+def latency(trainer: Ours, tokens: int = 32) -> float:
+    """Median milliseconds of one text through the body, float32, without gradients."""
+    import torch
+
+    model = trainer.model.float().eval()
+    ids, times = torch.randint(FIRST_ORDINARY, trainer.case.vocab_size, (1, tokens)), []
+    with torch.inference_mode():
+        for _ in range(60):
+            start = time.perf_counter()
+            model.body(ids)
+            times.append(time.perf_counter() - start)
+    return statistics.median(times[10:]) * 1000
+
+
+def table(headings: list[str], rows: Iterable[list[str]]) -> None:
+    """Markdown, row by row as they come."""
+    print("| " + " | ".join(headings) + " |\n" + "|---" * len(headings) + "|", flush=True)
+    for row in rows:
+        print("| " + " | ".join(row) + " |", flush=True)
 
 
 def main() -> None:
     args = arguments()
-    if args.kinds:
-        from polysemy.runtime import set_threads
+    from polysemy.runtime import set_threads
 
-        set_threads(args.threads)
+    set_threads(args.threads)
+    if args.kinds:
         print(json.dumps(measure(CASES[args.cases[0]], args.kinds.split(","), args.rounds)))
         return
-    columns = ["D", "S", "S+", "S++", "S+k", "S++k", "ours", "ours k", "dropout 0.1"]
-    print(f"real tokens a second, {args.threads} threads, median of {args.rounds} rounds; ours k over S+k against target\n")
-    print("| case | " + " | ".join(columns) + " | over S+k (CPU time) | target | over S+ | over S++k | over D | dropout costs |")
-    print("|---" * (len(columns) + 7) + "|")
-    for name in args.cases or CASES:
-        case = CASES[name]
-        kept = in_process(name, ["S+k", "S++k", "ours k", "dropout 0.1"], args, keep=True)
-        found = {**kept, **({} if args.quick else in_process(name, ["D", "S", "S+", "S++", "ours"], args, keep=False))}
-        rate = {kind: values["tokens_per_second"] for kind, values in found.items()}
-        over = {kind: rate["ours k" if kind[-1] == "k" else "ours"] / rate[kind] for kind in rate if kind[0] in "DS"}
-        processor = kept["ours k"]["tokens_per_cpu_second"] / kept["S+k"]["tokens_per_cpu_second"]
-        cells = [f"{rate[kind]:,.0f}" if kind in rate else "" for kind in columns]
-        cells += [f"{over['S+k']:.2f} ({processor:.2f})", f"{case.target or ''}"]
-        cells += [f"{over[kind]:.2f}" if kind in over else "" for kind in ("S+", "S++k", "D")]
-        cells.append(f"{rate['ours k'] / rate['dropout 0.1'] - 1:.1%}")
-        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+    if args.sharing:
+        table(["recipe", "parameters", "file", "optimizer and weights", "step", "one text of 32 tokens"], sharing(args))
+        return
+    print(f"real tokens a second, {args.threads} threads, median of {args.rounds} steps; k: freed memory kept\n")
+    table(HEADINGS, (compare(name, args) for name in args.cases or CASES))
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; all by default")
-    parser.add_argument("--rounds", type=int, default=7, help="steps of each variant, the first one not counted")
+    parser.add_argument("--rounds", type=int, default=7, help="steps of each variant that count; one more goes before")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="only the peers that keep memory")
+    parser.add_argument("--sharing", action="store_true", help="ALBERT beside BERT: size, step, latency")
     parser.add_argument("--kinds", help="measure these variants in this process and print one JSON object")
     args = parser.parse_args()
     for name in args.cases:

@@ -51,7 +51,7 @@ from small_runs import make_batches, make_learner, small_config
 from polysemy.training.budget import Budget, Course
 from polysemy.training.loop import train
 for compile_it in (False, True):
-    config = small_config(compile=compile_it)
+    config = small_config(compile=compile_it, dropout=0.0)
     steps = train(make_learner(config), make_batches(config), config.training, course=Course(Budget(steps=4)))
     print(*[step.loss for step in steps])
 """

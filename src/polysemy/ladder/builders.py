@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from polysemy.artifact import read_json
 from polysemy.evaluation.bigram import BigramControl, UnigramControl
@@ -40,6 +40,7 @@ class Work:
     text: PreparedText
     items: ClozeSet
     minutes: float
+    clock: Literal["cpu", "wall"]
     size: str
     seed: int
     unit: str
@@ -79,9 +80,8 @@ def train_recipe(work: Work, rung: Rung, folder: Path) -> Built:
     from polysemy.training.budget import Budget
     from polysemy.training.pretrain import pretrain
 
-    clock = "wall" if work.device.startswith("cuda") else "cpu"
     pretrain(config_of(rung.recipe, work.size, quick=work.quick), work.text, folder,
-             budget=Budget(minutes=work.minutes, clock=clock), seed=work.seed, device=work.device, unit=work.unit,
+             budget=Budget(minutes=work.minutes, clock=work.clock), seed=work.seed, device=work.device, unit=work.unit,
              milestones=MILESTONES, progress=_teller(work, rung))
     record = read_json(folder / "config.json")
     milestones = []

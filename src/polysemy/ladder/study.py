@@ -50,7 +50,7 @@ def assemble(rungs: Sequence[Rung], found: Mapping[str, dict[str, Any]], errors:
         "limits": {"max_ms": config.max_ms, "max_mb": config.max_mb},
         "corpus": {"files": work.text.source.get("files"), **_totals(split.counts), "fingerprint": split.fingerprint,
                    "split": split.counts, "overlap": split.overlap},
-        "budget": {"seconds": 60 * work.minutes, "clock": "CPU seconds / threads" if work.device == "cpu" else "wall",
+        "budget": {"seconds": 60 * work.minutes, "clock": "CPU seconds / threads" if work.clock == "cpu" else "wall",
                    "threads": _threads(), "device": work.device, "size": config.size, "seed": config.seed,
                    "questions": "quick" if config.quick else "full"},
         "cloze": {"items": len(items.test), "dev": len(items.dev), "hash": items.hash, "seed": items.config.seed,

@@ -1,4 +1,4 @@
-"""README.md of a run folder: what was trained, on what, for how long, how good it is, where it differs from the paper."""
+"""The README.md of a run folder: what the model is, what it cost, what it reached, where it differs from its paper."""
 from __future__ import annotations
 
 import importlib

@@ -98,7 +98,8 @@ def train(learner: Learner, batches: Numbered, config: TrainingConfig, *, course
             bad = [*bad, _identity(batch, state.step, loss, norm)] if skipped else []
             if state.skipped_in_a_row >= config.skip_limit:
                 raise NotFiniteError(f"loss or gradient was not finite in {config.skip_limit} steps in a row, up to "
-                                     f"step {state.step}; lower training.learning_rate (now {config.learning_rate:g})", bad)
+                                     f"step {state.step}; lower training.learning_rate "
+                                     f"(now {config.learning_rate:g})", bad)
             last = course.done(state)
             due = evaluate is not None and (last or state.step % config.evaluate_every == 0)
             yield Step(state=state, fraction=fraction, seconds_left=course.seconds_left(state, fraction), loss=loss,

@@ -69,7 +69,8 @@ def prepare_text(corpus: Documents, config: PretrainingConfig, folder: str | Pat
     train = prepare(corpus, tokenizer, folder, unit=unit, progress=progress)
     other = None if rest is None else prepare(rest, tokenizer, folder, unit=unit, progress=progress)
     source = {"folder": str(folder.resolve()), "train": _name(train), "held_out": _name(other),
-              "files": [str(path.resolve()) for path in getattr(corpus, "files", [])][:MOST_FILES], "rule": corpus.document_rule,
+              "files": [str(path.resolve()) for path in getattr(corpus, "files", [])][:MOST_FILES],
+              "rule": corpus.document_rule,
               "documents": train.num_documents, "words": train.words, "tokens": train.num_tokens, "bytes": train.bytes,
               "held_out_tokens": other.num_tokens if other else 0, "report": train.report,
               "tokenizer": tokenizer.fingerprint()}

@@ -8,11 +8,16 @@ from polysemy.nn.dropout import dropout_key
 from polysemy.objectives.pretraining import tensors_of
 from polysemy.text.batches import Batch
 from polysemy.training.learner import Learner
+from polysemy.training.memory import keep_freed_memory
 from polysemy.training.optimizer import Optimizer
 
 
 def warm_up(learner: Learner, batch: Batch) -> None:
-    """One gradient of a few rows, thrown away, and one update of a scratch weight; the learner stays as it is."""
+    """One gradient of a few rows, thrown away, and one update of a scratch weight; the learner stays as it is.
+
+    From then on the process keeps the memory that it frees.
+    """
+    keep_freed_memory()
     rows = batch.take(range(min(2, len(batch.ids))))
     learner.model.train()
     with dropout_key(learner.seed, 0, torch.from_numpy(rows.rows).to(learner.world.device)):
