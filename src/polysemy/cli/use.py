@@ -166,7 +166,7 @@ def _siblings(model: str, own: dict[str, Any]) -> list[Any]:
         (document.text for document in Corpus(files)), lambda total, text: (total[0] + len(text), text), initial=(0, "")
     )
     texts = [text for _, text in itertools.takewhile(lambda total: total[0] < SAMPLE_CHARACTERS, read)]
-    kinds = [kind for kind in ("wordpiece", "bpe", "unigram") if kind != own["kind"]]
+    kinds: list[Any] = [kind for kind in ("wordpiece", "bpe", "unigram") if kind != own["kind"]]
     return [Tokenizer.train(texts, TokenizerConfig(kind=kind, vocab_size=own["vocab_size"])) for kind in kinds]
 
 

@@ -82,8 +82,8 @@ def _quiet(line: str, passing: bool) -> None:
 def _plan(corpus: Documents, config: LadderConfig, minutes: float, threads: int) -> dict[str, Any]:
     """What must not change while a study goes on."""
     return {"format": FORMAT, "corpus": corpus.fingerprint(), "document_rule": corpus.document_rule,
-            "minutes": round(minutes, 6), "clock": config.clock, "size": config.size, "seed": config.seed, "unit": config.unit,
-            "quick": config.quick, "questions": config.cloze.test_items, "threads": threads}
+            "minutes": round(minutes, 6), "clock": config.clock, "size": config.size, "seed": config.seed,
+            "unit": config.unit, "quick": config.quick, "questions": config.cloze.test_items, "threads": threads}
 
 
 def _claim(folder: Path, plan: dict[str, Any], overwrite: bool) -> None:
@@ -154,8 +154,9 @@ class _Ladder:
         items = prepare_items(split, self.folder / ITEMS, self.config.cloze, text.tokenizer)
         self.tell(items.describe(), False)
         clock = "wall" if device.startswith("cuda") else self.config.clock
-        return Work(split=split, text=text, items=items, minutes=minutes, clock=clock, size=self.config.size, seed=self.config.seed,
-                    unit=self.config.unit, device=device, quick=self.config.quick, tell=self.tell)
+        return Work(split=split, text=text, items=items, minutes=minutes, clock=clock, size=self.config.size,
+                    seed=self.config.seed, unit=self.config.unit, device=device, quick=self.config.quick,
+                    tell=self.tell)
 
     def _climb_one(self, work: Work, rung: Rung, number: int) -> None:
         start = time.monotonic()
