@@ -283,7 +283,7 @@ HEADINGS = ["case", *KINDS, "over S+k", "by CPU time", "target", "prototype", "o
 
 
 def sharing(args: argparse.Namespace) -> list[list[str]]:
-    """ALBERT beside BERT: what sharing and a narrow table save, and what they do not."""
+    """ALBERT beside BERT: what sharing and a narrow table save, and what they do not.  Best on one thread."""
     from polysemy.models import find_recipe, resolve
     from polysemy.models.cost import cost_of
 
@@ -295,9 +295,9 @@ def sharing(args: argparse.Namespace) -> list[list[str]]:
         times: dict[str, list[float]] = {recipe: [] for recipe in cases}
         for number in range(args.rounds + 1):
             for recipe, trainer in trainers.items():
-                start = time.perf_counter()
+                start = time.process_time()
                 trainer.step(number)
-                times[recipe].append(time.perf_counter() - start)
+                times[recipe].append(time.process_time() - start)
         for recipe, trainer in trainers.items():
             cost = cost_of(resolve(find_recipe(recipe).configure)(size=size, preset="paper", vocab_size=vocab_size))
             rows.append([f"{recipe} {size}, {vocab_size:,}", f"{cost.parameters / 1e6:.2f} M",
@@ -307,16 +307,16 @@ def sharing(args: argparse.Namespace) -> list[list[str]]:
 
 
 def latency(trainer: Ours, tokens: int = 32) -> float:
-    """Median milliseconds of one text through the body, float32, without gradients."""
+    """Median processor milliseconds of one text through the body, float32, without gradients."""
     import torch
 
     model = trainer.model.float().eval()
     ids, times = torch.randint(FIRST_ORDINARY, trainer.case.vocab_size, (1, tokens)), []
     with torch.inference_mode():
         for _ in range(60):
-            start = time.perf_counter()
+            start = time.process_time()
             model.body(ids)
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
     return statistics.median(times[10:]) * 1000
 
 
@@ -336,7 +336,8 @@ def main() -> None:
         print(json.dumps(measure(CASES[args.cases[0]], args.kinds.split(","), args.rounds)))
         return
     if args.sharing:
-        table(["recipe", "parameters", "file", "optimizer and weights", "step", "one text of 32 tokens"], sharing(args))
+        table(["recipe", "parameters", "file", "optimizer and weights", "step, CPU time",
+               "one text of 32 tokens, CPU time"], sharing(args))
         return
     print(f"real tokens a second, {args.threads} threads, median of {args.rounds} steps; k: freed memory kept\n")
     table(HEADINGS, (compare(name, args) for name in args.cases or CASES))
