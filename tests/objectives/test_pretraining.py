@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from polysemy.models.pretrained import PretrainingModel
-from polysemy.objectives.pretraining import Pretraining, correct, tensors_of
+from polysemy.objectives.pretraining import Pretraining, correct, encode, tensors_of
 from polysemy.text.batches import Batch
 from polysemy.text.masking import Spans
 from polysemy.text.segments import NextSentence, SentenceOrder
@@ -44,7 +44,7 @@ def test_each_loss_is_the_cross_entropy_of_its_head(recipe: str) -> None:
     model, objective, batch = world(recipe)
     tensors = tensors_of(batch)
     sums, counts = objective.losses(model, tensors), objective.counts(batch)
-    states = model.body(*(tensors[name] for name in ("ids", "positions", "segments", "documents")))
+    states = encode(model, tensors)
     logits = model.masked_lm_logits(states, torch.from_numpy(np.flatnonzero(batch.hidden)))
     expected = {"masked_lm": F.cross_entropy(logits, torch.from_numpy(batch.targets), reduction="sum")}
     if recipe == "spans":
@@ -146,10 +146,11 @@ def test_correct_counts_the_likeliest_token(recipe: str) -> None:
             if hasattr(head, "bias"):
                 head.bias[Numbers().vocab_size - 1] = 100.0
     tensors = tensors_of(batch)
-    assert correct(model, tensors, "masked_lm") == int((batch.targets == 39).sum())
+    states = encode(model, tensors)
+    assert correct(model, states, tensors, "masked_lm") == int((batch.targets == 39).sum())
     if recipe == "spans":
-        assert correct(model, tensors, "span_boundary") == int((batch.span_targets == 39).sum())
+        assert correct(model, states, tensors, "span_boundary") == int((batch.span_targets == 39).sum())
     if "pair" in objective.weights:
         with torch.no_grad():
             model.heads["pair"].classifier.bias[:] = torch.tensor([100.0, 0.0])
-        assert correct(model, tensors, "pair") == int((batch.pair_labels == 0).sum())
+        assert correct(model, states, tensors, "pair") == int((batch.pair_labels == 0).sum())

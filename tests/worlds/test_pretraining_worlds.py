@@ -12,7 +12,7 @@ from small_worlds import AGREEMENT_SIZE, agreement_accuracy, agreement_shards, b
 from polysemy.models import RECIPES
 from polysemy.models.pretrained import PretrainingModel
 from polysemy.models.recipe import PretrainingConfig
-from polysemy.objectives.pretraining import Pretraining, correct, tensors_of
+from polysemy.objectives.pretraining import Pretraining, correct, encode, tensors_of
 from polysemy.runtime import random_for
 from polysemy.text.masking import Spans
 from polysemy.text.segments import FullSentences, NextSentence, SentenceOrder
@@ -81,7 +81,7 @@ def pair_accuracy(model: PretrainingModel, config: PretrainingConfig, shards: Sh
     for t in range(8):
         tensors = tensors_of(batches[t])
         tensors["ids"].view(-1)[tensors["hidden_at"]] = tensors["targets"]
-        right += correct(model, tensors, "pair")
+        right += correct(model, encode(model, tensors), tensors, "pair")
         count += len(batches[t].pair_labels)
     return right / count
 

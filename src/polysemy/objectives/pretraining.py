@@ -68,10 +68,14 @@ def tensors_of(batch: Batch, device: str | torch.device = "cpu") -> dict[str, Te
     return tensors
 
 
+def encode(model: Any, tensors: Mapping[str, Tensor]) -> Float[Tensor, "b t d"]:
+    """The body's states at all places of a batch."""
+    return model.body(*(tensors[field] for field in ("ids", "positions", "segments", "documents")))
+
+
 @torch.no_grad()
-def correct(model: Any, tensors: Mapping[str, Tensor], name: str) -> int:
+def correct(model: Any, states: Float[Tensor, "b t d"], tensors: Mapping[str, Tensor], name: str) -> int:
     """How many targets of the head `name` the model gets right: its likeliest token or label is the true one."""
-    states = model.body(*(tensors[field] for field in ("ids", "positions", "segments", "documents")))
     if name == "masked_lm":
         logits, targets = model.masked_lm_logits(states, tensors["hidden_at"]), tensors["targets"]
     elif name == "pair":

@@ -1,11 +1,14 @@
 """Loss on text that training never reads: the same rows with the same hidden tokens every time, so numbers compare."""
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from polysemy.objectives.pretraining import Pretraining, correct, tensors_of
+from polysemy.objectives.pretraining import Pretraining, correct, encode, tensors_of
 from polysemy.text.batches import Batches
 from polysemy.training.distributed import World, is_sharded, rank_rows
 
@@ -40,10 +43,10 @@ class HeldOut:
         for batch in self.parts:
             for rows in rank_rows(len(batch.ids), self.world, self.micro_batch_size):
                 tensors = tensors_of(batch.take(np.asarray(rows or [0])), self.world.device)
-                values = self.objective.losses(module, tensors)
+                values, pairs = self._judge(module, tensors)
                 if rows:
                     sums += torch.stack([values[name].double() for name in names]).cpu().numpy()
-                    right += correct(module, tensors, "pair") if "pair" in names and not is_sharded(module) else 0
+                    right += pairs
         module.train(was_training)
         *totals, right = self.world.sum([*sums.tolist(), float(right)])
         counts, whole = self.num_targets, dict(zip(names, totals, strict=True))
@@ -54,3 +57,10 @@ class HeldOut:
             scores["held_out_pair_accuracy"] = right / counts["pair"]
         return scores
 
+    def _judge(self, module: Any, tensors: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], int]:
+        """Loss sums by head and how many pairs are right; sharded weights allow nothing but the whole forward."""
+        if is_sharded(module) or "pair" not in self.objective.weights:
+            return self.objective.losses(module, tensors), 0
+        states = encode(module, tensors)
+        sums = {name: module.loss(name, states, tensors) for name in self.objective.weights}
+        return sums, correct(module, states, tensors, "pair")
