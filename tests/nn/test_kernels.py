@@ -13,6 +13,7 @@ from polysemy.nn.attention import Visibility
 from polysemy.nn.dropout import Dropout, dropout_key
 from polysemy.nn.embedding import EmbeddingConfig
 from polysemy.nn.fused import LayerNorm, activate, add, add_norm, attend, attention_fits, look_up
+from polysemy.nn.kernels import launch
 from polysemy.nn.kernels.launch import kernel, pointer, run
 from polysemy.nn.pieces import Pieces
 from polysemy.nn.position import Rotary
@@ -304,6 +305,24 @@ def test_every_part_runs_once():
     counts = torch.zeros(7, dtype=torch.int64)
     run(count, counts, parts=7)
     assert counts.tolist() == [1] * 7
+
+
+def test_without_the_threads_of_torch_one_thread_does_all_parts(monkeypatch):
+    monkeypatch.setattr(launch, "_region", launch._region.__wrapped__)
+    monkeypatch.setattr(launch, "_openmp", lambda: None)
+    counts = torch.zeros(5, dtype=torch.int64)
+    run(count, counts, parts=5)
+    assert counts.tolist() == [1] * 5
+
+
+def test_machine_code_is_kept_under_the_hash_of_the_sources(monkeypatch, tmp_path):
+    monkeypatch.setattr(launch, "__file__", str(tmp_path / "launch.py"))
+    (tmp_path / "launch.py").write_text("a")
+    first = launch._cache_folder.__wrapped__()
+    (tmp_path / "launch.py").write_text("b")
+    second = launch._cache_folder.__wrapped__()
+    assert first.parent == second.parent == tmp_path / "__pycache__"
+    assert first != second
 
 
 @kernel

@@ -70,18 +70,24 @@ class Encoder(nn.Module):
         x = self.transformer(x, visibility, positions, layers=layers, weights=weights)
         return Encoded(x, layers or [], weights or []) if hidden_states or attention else x
 
+    def open(self) -> bool:
+        """Whether training can take the way of `at` (see `fits_pieces`)."""
+        return fits_pieces(self.config.transformer, self.embedding.token.weight)
+
     def at(self, places: Int[Tensor, "k"], ids: Int[Tensor, "b t"], positions: Int[Tensor, "b t"],
            segments: Int[Tensor, "b t"] | None, documents: Int[Tensor, "b t"]) -> Float[Tensor, "k d"] | None:
         """The states at flat `places` (row * t + column, ascending) of real tokens: the numbers that `forward` gives.
 
-        The fast way to train: a flat list of the real tokens runs through the layers, and the last layer answers for
-        `places` alone.  None where that way is closed (see `fits_pieces`), or a document lies in a row in two parts.
+        The fast way to train, where it is `open`: a flat list of the real tokens runs through the layers, and the last
+        layer answers for `places` alone.  None when a document lies in a row in two parts.
         """
-        found = Pieces.build(documents) if fits_pieces(self.config.transformer, self.embedding.token.weight) else None
+        found = Pieces.build(documents)
         if found is None:
             return None
         pieces, tokens = found
         flatten(ids.shape[1], tokens)
         positions = positions.flatten()[tokens]
         x = self.embedding(ids.flatten()[tokens], positions, None if segments is None else segments.flatten()[tokens])
-        return self.transformer.in_pieces(x, pieces, positions, torch.searchsorted(tokens, places))
+        at = torch.searchsorted(tokens, places)
+        assert torch.equal(tokens[at.clamp(max=len(tokens) - 1)], places), "places must be of real tokens"
+        return self.transformer.in_pieces(x, pieces, positions, at)

@@ -54,7 +54,7 @@ class PretrainingModel(nn.Module):
         A head whose places are empty gives 0, still joined to the graph, so that every process has the same gradients.
         """
         states = None
-        if {"documents", "hidden_at"} <= tensors.keys() and torch.is_grad_enabled():
+        if self.body.open() and {"documents", "hidden_at"} <= tensors.keys():
             places, needed = needed_places(tensors)
             states = self.body.at(places, tensors["ids"], tensors["positions"], tensors.get("segments"),
                                   tensors["documents"])
