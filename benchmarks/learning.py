@@ -4,9 +4,10 @@
 
 The peer is BertForMaskedLM trained as a careful user would: rows concatenated to full length, dropout 0, bf16 autocast
 (S+k: freed memory kept in the process) or a pure bf16 model (S++k), fused AdamW, warm-up and linear decay over the
-same wall time, gradient clipping; its learning rate is the best of `--peer-rates` after a short trial each.  Both see
-the same shards; the loss is of the same held-out rows with the same masks, in float32.  Evaluation is not counted.
-One run at a time on all threads, each side in its own process.
+same wall time, gradient clipping; learning rate and rows a step are the best of `--peer-rates` and `--peer-rows` after
+a short trial each.  Our side is `polysemy train roberta` as it comes.  Both see the same shards; the loss is of the
+same held-out rows with the same masks, in float32.  Evaluation is not counted.
+One run at a time on `--threads` threads, each side in its own process.
 """
 
 from __future__ import annotations
@@ -36,15 +37,16 @@ def main() -> None:
     peers = {}
     for kind in args.peers.split(","):
         rates = [float(rate) for rate in args.peer_rates.split(",")]
+        choices = [(rate, int(rows)) for rate in rates for rows in args.peer_rows.split(",")]
         trials = (
-            {rate: run_side(args, "peer", rate, kind, args.trial_minutes)["loss"] for rate in rates}
-            if len(rates) > 1
-            else {rates[0]: 0.0}
+            {choice: run_side(args, "peer", choice, kind, args.trial_minutes)["loss"] for choice in choices}
+            if len(choices) > 1
+            else {choices[0]: 0.0}
         )
         best = min(trials, key=trials.__getitem__)
-        print(f"{kind}: trial losses {trials}, learning rate {best:g}", flush=True)
+        print(f"{kind}: trial losses by (rate, rows) {trials}: {best}", flush=True)
         peers[kind] = run_side(args, "peer", best, kind, args.minutes)
-    ours = run_side(args, "ours", args.rate, "", args.minutes)
+    ours = run_side(args, "ours", (0.0, 0), "", args.minutes)
     best_kind = min(peers, key=lambda kind: peers[kind]["loss"])
     gain = peers[best_kind]["loss"] - ours["loss"]
     report = {
@@ -84,8 +86,8 @@ def prepare(corpus: list[str], work: Path, vocab_size: int) -> None:
     write_shards(text_documents(held_out), tokenizer, work / "held-out")
 
 
-def opened(work: Path, rows: int, length: int):
-    """(training batches, held-out batches, tokenizer): full rows, 15 % of the tokens hidden."""
+def opened(work: Path, rows: int, length: int, corruption=None):
+    """(training batches, one held-out batch, tokenizer): full rows; 15 % hidden there, and here unless told else."""
     from polysemy.text.batches import Batches
     from polysemy.text.masking import Tokens
     from polysemy.text.segments import FullSentences
@@ -95,14 +97,17 @@ def opened(work: Path, rows: int, length: int):
     tokenizer = Tokenizer.load(work / "tokenizer")
     parts = [
         Batches(
-            Shards.open(work / name), tokenizer, FullSentences(), Tokens(), batch_size=size, length=length, seed=seed
+            Shards.open(work / name), tokenizer, FullSentences(), hidden, batch_size=size, length=length, seed=seed
         )
-        for name, size, seed in (("train", rows, 1), ("held-out", HELD_OUT_ROWS, 0))
+        for name, size, seed, hidden in (
+            ("train", rows, 1, corruption or Tokens()),
+            ("held-out", HELD_OUT_ROWS, 0, Tokens()),
+        )
     ]
     return parts[0], parts[1][0], tokenizer
 
 
-def run_side(args: argparse.Namespace, side: str, rate: float, kind: str, minutes: float) -> dict:
+def run_side(args: argparse.Namespace, side: str, choice: tuple[float, int], kind: str, minutes: float) -> dict:
     """One side in a fresh process with freed memory kept; its progress goes to standard error."""
     command = [
         sys.executable,
@@ -111,7 +116,9 @@ def run_side(args: argparse.Namespace, side: str, rate: float, kind: str, minute
         "--side",
         side,
         "--rate",
-        str(rate),
+        str(choice[0]),
+        "--batch-size",
+        str(choice[1]),
         "--kind",
         kind,
         "--minutes",
@@ -122,8 +129,8 @@ def run_side(args: argparse.Namespace, side: str, rate: float, kind: str, minute
         args.size,
         "--threads",
         str(args.threads),
-        "--batch-size",
-        str(args.batch_size),
+        "--vocab-size",
+        str(args.vocab_size),
         *(f"--set={word}" for word in args.settings),
     ]
     found = subprocess.run(command, env={**os.environ, **KEEP_MEMORY}, stdout=subprocess.PIPE, check=True, text=True)
@@ -196,6 +203,7 @@ def peer(args: argparse.Namespace) -> dict:
     return {
         "kind": args.kind,
         "rate": args.rate,
+        "rows": args.batch_size,
         "loss": curve[-1]["loss"],
         "tokens": tokens,
         "steps": step,
@@ -215,12 +223,13 @@ def ours(args: argparse.Namespace) -> dict:
     from polysemy.runtime import set_threads
     from polysemy.training.learner import Learner
     from polysemy.training.optimizer import rate_factor
+    from polysemy.training.pretrain import fitted
 
     set_threads(args.threads)
-    batches, held_out, tokenizer = opened(Path(args.work), args.batch_size, 128)
-    config = resolve(find_recipe("roberta").configure)(size=args.size, preset="ladder", vocab_size=tokenizer.vocab_size)
-    settings = dict(word.split("=", 1) for word in args.settings)
-    config = with_settings(config, settings)
+    config = resolve(find_recipe("roberta").configure)(size=args.size, preset="ladder", vocab_size=args.vocab_size)
+    config = with_settings(config, dict(word.split("=", 1) for word in args.settings))
+    batches, held_out, tokenizer = opened(Path(args.work), config.training.batch_size, 128, config.corruption)
+    config = fitted(config, tokenizer)
     learner = Learner.make(
         PretrainingModel(config.model, config.heads, seed=1), Pretraining(config.heads), config.training, seed=1
     )
@@ -298,7 +307,7 @@ def draw(report: dict, path: Path) -> None:
         axes.plot(
             [r["seconds"] / 60 for r in side["curve"]], [r["loss"] for r in side["curve"]], marker="o", label=name
         )
-    axes.set_xlabel("minutes of training, 2 cores")
+    axes.set_xlabel(f"minutes of training, {report['threads']} threads")
     axes.set_ylabel("held-out masked-LM loss (nat)")
     axes.legend(frameon=False)
     figure.savefig(path)
@@ -311,7 +320,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--trial-minutes", type=float, default=2)
     parser.add_argument("--size", default="mini")
     parser.add_argument("--vocab-size", type=int, default=8000)
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=32, help="rows of one side (set by the benchmark)")
+    parser.add_argument("--peer-rows", default="8,32", help="rows a step that the peer may choose from")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peers", default="s+k,s++k")
     parser.add_argument("--peer-rates", default="5e-4,1e-3,2e-3")

@@ -167,6 +167,7 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Any], metadata: Mapping
     save = _safetensors(tensors).save_file
     try:
         save(dict(tensors), work, metadata={"format": "pt", **(metadata or {})})
+        work.chmod(0o666 & ~_umask())  # the library makes it for this user alone
         flush(work)
         os.replace(work, path)
     finally:

@@ -14,20 +14,26 @@ from polysemy.cli.main import main
 COMMANDS = {
     "ladder": "CORPUS --demo --device --document --for --help --json --max-mb --max-ms --minutes --output "
     "--overwrite --quick --rungs --seed --size --strict --threads --total --unit",
-    "train": "CORPUS RECIPE --device --document --epochs --from --fsdp --help --json --minutes --output "
+    "train": "CORPUS RECIPE --columns --device --document --epochs --from --fsdp --help --json --minutes --output "
     "--overwrite --preset --replay --resume --seed --set --size --steps --strict --threads --tokenizer --tokens --unit",
     "show": "CORPUS RECIPE --document --examples --help --preset --seed --set --size --step --strict --tokenizer "
     "--unit",
     "recipes": "--help --json --size",
     "describe": "RECIPE --help --json --preset --set --size",
-    "evaluate": "DIR --data --device --help --items --json --quick --seed --task --threads",
+    "evaluate": "DIR --analogies --columns --data --device --help --items --json --pairs --quick --seed --task "
+    "--threads",
     "compare": "DIR --help --output",
     "fill": "DIR TEXT --device --help --json --threads --top",
     "score": "DIR TEXT --device --help --json --threads",
+    "classify": "DIR TEXT --device --help --json --threads --top",
     "embed": "DIR FILE --device --help --json --layer --output --pairs --pooling --threads",
     "order": "DIR FILE --device --help --json --threads",
     "tokenize": "DIR TEXT --beside --help --json",
+    "neighbors": "DIR WORD --among --help --json --top",
+    "analogy": "A B C DIR --among --help --json --method --top",
+    "similarity": "DIR WORD --help --json --pairs",
     "convert": "DST SRC --from --help --to",
+    "demo": "DIR NAME --help --json --words",
 }
 
 

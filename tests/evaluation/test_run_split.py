@@ -8,7 +8,7 @@ import pytest
 from polysemy.errors import InputError
 from polysemy.evaluation.run_split import split_of_run
 from polysemy.text.corpus import Corpus
-from polysemy.training.prepared import hold_out
+from polysemy.text.portions import hold_out
 
 
 def document(number: int) -> str:

@@ -224,6 +224,14 @@ def test_rotary_positions_that_esm_does_not_have_are_refused(change: dict, tmp_p
         to_hugging_face(tmp_path / "run", tmp_path / "hf")
 
 
+def test_an_output_layer_of_its_own_leaves_a_model_that_embeds(tmp_path: Path) -> None:
+    source = their_folder(tmp_path / "theirs")
+    write_json(source / "config.json", {**read_json(source / "config.json"), "tie_word_embeddings": False})
+    model, _, _, lost = read_hugging_face(source)
+    assert "masked_lm" not in model.heads
+    assert any("tie_word_embeddings" in sentence for sentence in lost)
+
+
 def test_pickles_are_refused_unopened(tmp_path: Path) -> None:
     folder = their_folder(tmp_path / "hf")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")

@@ -7,8 +7,9 @@ import pytest
 
 from polysemy.errors import InputError
 from polysemy.text.corpus import Corpus, text_documents
+from polysemy.text.portions import PASSAGE, Portion, hold_out, passages
 from polysemy.text.tokenizer import Tokenizer, TokenizerConfig
-from polysemy.training.prepared import PASSAGE, Portion, hold_out, open_text, passages, prepare_text
+from polysemy.training.prepared import open_text, prepare_text
 from small_runs import small_config, write_text
 
 

@@ -46,10 +46,15 @@ def build_parser() -> Parser:
         _compare,
         _fill,
         _score,
+        _classify,
         _embed,
         _order,
         _tokenize,
+        _neighbors,
+        _analogy,
+        _similarity,
         _convert,
+        _demo,
     ):
         add(commands)
     return parser
@@ -82,6 +87,15 @@ def _corpus(parser: Parser) -> None:
     )
     parser.add_argument(
         "--strict", action="store_true", help="refuse invalid UTF-8 with its place instead of replacing it"
+    )
+
+
+def _columns(parser: Parser) -> None:
+    parser.add_argument(
+        "--columns",
+        default="text,label",
+        metavar="TEXT,LABEL",
+        help="of a .tsv or .csv of labels: names, or numbers from 1 when its first line is no heading",
     )
 
 
@@ -138,7 +152,9 @@ def _ladder(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--minutes", type=float, help="training minutes a rung")
     parser.add_argument("--total", type=float, help="training minutes of all rungs together")
     parser.add_argument(
-        "--rungs", help="comma-separated: " + ", ".join(RECIPES) + ", hf:PATH (default: all that exist)"
+        "--rungs",
+        help="comma-separated: ngram, cbow, skip-gram, glove, fasttext, bert, roberta, albert, spanbert, distilbert, "
+        "hf:PATH (default: all)",
     )
     parser.add_argument(
         "--for", dest="purpose", default="fill", choices=("fill", "score"), help="what the recommendation is for"
@@ -154,11 +170,12 @@ def _ladder(commands: argparse._SubParsersAction) -> None:
 
 def _train(commands: argparse._SubParsersAction) -> None:
     parser = _command(commands, "train", "train:train", "train one model; the same command resumes a stopped run")
-    parser.add_argument("recipe", metavar="RECIPE", help=", ".join(RECIPES))
+    parser.add_argument("recipe", metavar="RECIPE", help=", ".join(name for name, row in RECIPES.items() if row.train))
     _corpus(parser)
     _output(parser, "run folder")
     _budget(parser)
     _settings(parser)
+    _columns(parser)
     parser.add_argument("--tokenizer", metavar="DIR", help="use the tokenizer of this folder instead of training one")
     parser.add_argument("--from", dest="start", metavar="DIR", help="go on from a trained model, on new text")
     parser.add_argument(
@@ -204,8 +221,17 @@ def _describe(commands: argparse._SubParsersAction) -> None:
 def _evaluate(commands: argparse._SubParsersAction) -> None:
     parser = _command(commands, "evaluate", "judge:evaluate", "judge a trained model on held-out text")
     parser.add_argument("model", metavar="DIR")
-    parser.add_argument("--task", default="cloze,perplexity", help="comma-separated: cloze, perplexity, speed")
-    parser.add_argument("--data", nargs="*", metavar="FILE", help="text to judge on (default: what training held out)")
+    parser.add_argument(
+        "--task",
+        help="comma-separated: cloze, perplexity, loss, words, classify, speed (default: what the model can do of "
+        "cloze, perplexity, words with --pairs or --analogies, classify with --data)",
+    )
+    parser.add_argument(
+        "--data", nargs="*", metavar="FILE", help="text to judge on, or labels (default: what training held out)"
+    )
+    _columns(parser)
+    parser.add_argument("--pairs", nargs="*", metavar="FILE", help="words: pairs with how similar people find them")
+    parser.add_argument("--analogies", nargs="*", metavar="FILE", help="words: questions like questions-words.txt")
     parser.add_argument("--items", metavar="FILE", help="cloze items of a ladder (jsonl) instead of making new ones")
     parser.add_argument("--quick", action="store_true", help="fewer questions")
     _machine(parser)
@@ -231,6 +257,15 @@ def _score(commands: argparse._SubParsersAction) -> None:
     parser = _command(commands, "score", "use:score", "how likely a model holds a text")
     parser.add_argument("model", metavar="DIR")
     parser.add_argument("text", metavar="TEXT", help="- reads lines from standard input")
+    _machine(parser, seed=False)
+    _json(parser)
+
+
+def _classify(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "classify", "use:classify", "the label of a text, with its probability")
+    parser.add_argument("model", metavar="DIR")
+    parser.add_argument("text", metavar="TEXT", help="- reads lines from standard input")
+    parser.add_argument("--top", type=int, default=1)
     _machine(parser, seed=False)
     _json(parser)
 
@@ -277,5 +312,51 @@ def _convert(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("source", metavar="SRC")
     parser.add_argument("target", metavar="DST")
     direction = parser.add_mutually_exclusive_group(required=True)
-    direction.add_argument("--to", choices=("hf",), help="hf: a folder that transformers opens")
-    direction.add_argument("--from", dest="source_format", choices=("hf",), help="hf: a folder that transformers wrote")
+    formats = ("hf", "word2vec", "glove", "fasttext", "arpa")
+    direction.add_argument(
+        "--to", choices=formats, help="hf: a folder that transformers opens; others: a file (.bin for the binary form)"
+    )
+    direction.add_argument("--from", dest="source_format", choices=formats, help="what SRC is, as with --to")
+
+
+def _demo(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "demo", "demo:demo", "show a single idea: onehot, ratios")
+    parser.add_argument("name", metavar="NAME", choices=("onehot", "ratios"), help="onehot or ratios")
+    parser.add_argument("model", metavar="DIR", nargs="?", help="ratios: a trained GloVe")
+    parser.add_argument("--words", help="comma-separated; ratios: FIRST,SECOND,PROBE...")
+    _json(parser)
+
+
+def _neighbors(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "neighbors", "words:neighbors", "the words nearest to a word, or to several together")
+    parser.add_argument("model", metavar="DIR", help="run folder, or a file of word2vec, GloVe or fastText vectors")
+    parser.add_argument("words", nargs="+", metavar="WORD")
+    _top_words(parser)
+    _json(parser)
+
+
+def _analogy(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "analogy", "words:analogy", "A is to B as C is to what: man king woman")
+    parser.add_argument("model", metavar="DIR", help="run folder, or a file of word2vec, GloVe or fastText vectors")
+    for name in "abc":
+        parser.add_argument(name, metavar=name.upper())
+    parser.add_argument("--method", default="add", choices=("add", "mul"), help="3CosAdd or 3CosMul")
+    _top_words(parser)
+    _json(parser)
+
+
+def _similarity(commands: argparse._SubParsersAction) -> None:
+    parser = _command(
+        commands, "similarity", "words:similarity", "cosine of two words, or agreement with people on sets of pairs"
+    )
+    parser.add_argument("model", metavar="DIR", help="run folder, or a file of word2vec, GloVe or fastText vectors")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="two words")
+    parser.add_argument(
+        "--pairs", nargs="+", metavar="FILE", help="files or folders of pairs: word, word, number (tab, comma or space)"
+    )
+    _json(parser)
+
+
+def _top_words(parser: Parser) -> None:
+    parser.add_argument("--top", type=int, default=10)
+    parser.add_argument("--among", type=int, metavar="N", help="only among the N most frequent words")

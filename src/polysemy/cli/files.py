@@ -3,19 +3,117 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 from polysemy.cli.printing import note
+from polysemy.errors import InputError
+
+VECTOR_FORMATS = ("word2vec", "glove", "fasttext")
 
 
 def convert(args: argparse.Namespace) -> None:
     """Write DST in another format; SRC is only read."""
-    from polysemy.models.hugging_face import from_hugging_face, to_hugging_face
-
-    if args.to == "hf":
-        notes = to_hugging_face(args.source, args.target)
-        note(f"{args.target}: opens with transformers' AutoModelForMaskedLM and AutoTokenizer")
+    form = args.to or args.source_format
+    writing = args.to is not None
+    if form == "hf":
+        (_to_hf if writing else _from_hf)(args.source, args.target)
+    elif form == "arpa":
+        (_to_arpa if writing else _from_arpa)(args.source, args.target)
     else:
-        notes = from_hugging_face(args.source, args.target)
-        note(f"{args.target}: use it with polysemy fill, embed, score, evaluate")
+        (_to_vectors if writing else _from_vectors)(args.source, args.target, form)
+
+
+def _to_hf(source: str, target: str) -> None:
+    from polysemy.models.hugging_face import to_hugging_face
+
+    notes = to_hugging_face(source, target)
+    note(f"{target}: opens with transformers' AutoModelForMaskedLM and AutoTokenizer")
     for line in notes:
         note(line)
+
+
+def _from_hf(source: str, target: str) -> None:
+    from polysemy.models.hugging_face import from_hugging_face
+
+    notes = from_hugging_face(source, target)
+    note(f"{target}: use it with polysemy fill, embed, score, evaluate")
+    for line in notes:
+        note(line)
+
+
+def _to_arpa(source: str, target: str) -> None:
+    import polysemy
+    from polysemy.models.ngram.arpa_writing import write_arpa
+
+    model = polysemy.load(source)
+    _must_export(model, source, "arpa", hasattr(model, "trie"))
+    _free(target)
+    write_arpa(model, target)
+    note(f"{target}: opens with KenLM, SRILM and others")
+
+
+def _from_arpa(source: str, target: str) -> None:
+    from polysemy.artifact import finish, new_folder
+    from polysemy.models.ngram.arpa_reading import read_arpa
+
+    model = read_arpa(source)
+    with new_folder(target) as work:
+        model.save(work)
+        finish(work, {"recipe": "ngram", "config": model.config.to_dict(), "source": Path(source).name})
+    note(f"{target}: {len(model.vocabulary):,} words, order {model.order}; use it with polysemy score, fill, evaluate")
+
+
+def _to_vectors(source: str, target: str, form: str) -> None:
+    import polysemy
+    from polysemy.models.word_vectors import WordVectors
+
+    model: Any = polysemy.load(source)
+    path = Path(target)
+    if form == "fasttext" and path.suffix == ".bin":
+        from polysemy.models.fasttext.files import write_fasttext
+
+        _must_export(model, source, "a fastText .bin", hasattr(model, "used"))
+        _free(target)
+        write_fasttext(path, model)
+    else:
+        from polysemy.models.vector_files import write_vectors
+
+        _must_export(model, source, form, isinstance(model, WordVectors))
+        _free(target)
+        write_vectors(path, model, format=form)
+    note(f"{target}: {len(model.vocabulary):,} words, {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _from_vectors(source: str, target: str, form: str) -> None:
+    if form == "fasttext":
+        from polysemy.models.fasttext.binary import is_binary
+
+        if is_binary(source):
+            _from_fasttext(source, target)
+            return
+    from polysemy.models.imported_vectors import import_vectors
+
+    count = import_vectors(source, target, form)
+    note(f"{target}: {count:,} words; use it with polysemy neighbors, analogy, similarity, evaluate")
+
+
+def _from_fasttext(source: str, target: str) -> None:
+    from polysemy.artifact import finish, new_folder
+    from polysemy.models.fasttext.files import import_fasttext
+
+    with new_folder(target) as work:
+        config = import_fasttext(source, work)
+        finish(work, {"recipe": "fasttext", "config": config.to_dict(), "source": Path(source).name})
+    uses = "classify" if config.task == "classify" else "neighbors, analogy, similarity, embed"
+    note(f"{target}: use it with polysemy {uses}")
+
+
+def _must_export(model: Any, source: str, form: str, able: bool) -> None:
+    if not able:
+        raise InputError(f"SRC must be a model that can be written as {form}, got {source}, a {type(model).__name__}")
+
+
+def _free(target: str) -> None:
+    if Path(target).exists():
+        raise InputError(f"DST must be a new file, got {target}, which exists; choose another name or remove it")

@@ -12,7 +12,8 @@ from typing import Any
 from polysemy.cli.printing import emit, note, table
 from polysemy.errors import InputError
 
-TASKS = ("cloze", "perplexity", "loss", "speed")
+TASKS = ("cloze", "perplexity", "loss", "words", "classify", "speed")
+OF_TEXT = ("cloze", "perplexity", "loss", "speed")
 
 
 def ladder(args: argparse.Namespace) -> None:
@@ -43,7 +44,7 @@ def ladder(args: argparse.Namespace) -> None:
     if args.demo:
         corpus, title = _demo_corpus(), "The documentation on this machine"
         if args.minutes is None and args.total is None:
-            config = config.replace(total=DEMO_MINUTES, quick=True, rungs=rungs or DEMO_RUNGS)
+            config = config.replace(minutes=DEMO_MINUTES, quick=True, rungs=rungs or DEMO_RUNGS)
     else:
         from polysemy.cli.train import corpus_of
 
@@ -71,8 +72,9 @@ def ladder(args: argparse.Namespace) -> None:
     )
 
 
-DEMO_MINUTES = 3.75
-DEMO_RUNGS = ("unigram", "bigram", "random weights", "bert", "roberta", "albert")
+DEMO_MINUTES = 1.25
+DEMO_RUNGS = ("unigram", "bigram", "random weights", "ngram", "cbow", "skip-gram", "glove", "fasttext", "bert",
+              "roberta", "albert")
 
 
 def _demo_corpus() -> Any:
@@ -114,21 +116,31 @@ def evaluate(args: argparse.Namespace) -> None:
     """Judge one model; the results also go to evaluation.json in its folder, where `compare` finds them."""
     from polysemy.artifact import read_folder, write_json
 
-    tasks = [name.strip() for name in args.task.split(",") if name.strip()]
+    tasks = [name.strip() for name in (args.task or "").split(",") if name.strip()]
     unknown = [name for name in tasks if name not in TASKS]
-    if unknown or not tasks:
+    if unknown or (args.task is not None and not tasks):
         raise InputError(f"--task must be of {', '.join(TASKS)}, got {args.task!r}")
     opened = read_folder(args.model)
 
     import polysemy
-    from polysemy.evaluation import evaluate as judge
     from polysemy.runtime import set_threads
 
-    set_threads(args.threads)
-    model = polysemy.load(args.model).to(args.device)
-    with tempfile.TemporaryDirectory(prefix="polysemy-") as work:
-        source, items = _questions(args, opened, model, Path(work), "cloze" in tasks)
-        found = judge(model, tasks, source, items=items, folder=args.model)
+    model = polysemy.load(args.model)
+    if hasattr(model, "to"):
+        set_threads(args.threads)
+        model = model.to(args.device)
+    tasks = tasks or _default_tasks(args, model)
+    found = {}
+    if any(name in OF_TEXT for name in tasks):
+        from polysemy.evaluation import evaluate as judge
+
+        with tempfile.TemporaryDirectory(prefix="polysemy-") as work:
+            source, items = _questions(args, opened, model, Path(work), "cloze" in tasks)
+            found = judge(model, [name for name in tasks if name in OF_TEXT], source, items=items, folder=args.model)
+    if "words" in tasks:
+        found["words"] = _words(args, model)
+    if "classify" in tasks:
+        found["classify"] = _classes(args, model)
     result = {
         "model": args.model,
         **{key: value for task in found.values() for key, value in task.items() if not isinstance(value, dict)},
@@ -144,7 +156,59 @@ def evaluate(args: argparse.Namespace) -> None:
     remarks = [
         f"{task}: {values[name]}" for task, values in found.items() for name in ("label", "note") if values.get(name)
     ]
-    emit(args, result, "\n".join([table(("task", "", "value"), rows, right="value"), *remarks]))
+    tables = [table(("task", "", "value"), rows, right="value")] if rows else []
+    emit(args, result, "\n".join([*tables, *_word_tables(found.get("words", {})), *remarks]))
+
+
+def _default_tasks(args: argparse.Namespace, model: Any) -> list[str]:
+    """What this model can be asked, with the files that were named."""
+    asked = {
+        "cloze": hasattr(model, "cloze_scores"),
+        "perplexity": hasattr(model, "score"),
+        "words": hasattr(model, "most_similar") and bool(args.pairs or args.analogies),
+        "classify": hasattr(model, "predict_many") and bool(args.data),
+    }
+    tasks = [name for name, can in asked.items() if can]
+    if not tasks:
+        raise InputError("--data must name a file of labels and texts to judge a classifier by, got none")
+    return tasks
+
+
+def _words(args: argparse.Namespace, model: Any) -> dict[str, Any]:
+    """Similarity and analogies of word vectors."""
+    from polysemy.evaluation.words import evaluate_words
+
+    if not hasattr(model, "most_similar"):
+        raise InputError(f"model must have word vectors for the task words, got {args.model}")
+    if not args.pairs and not args.analogies:
+        raise InputError("--pairs or --analogies must name a file for the task words, got none")
+    return evaluate_words(model, pairs=args.pairs or (), analogies=args.analogies or ())
+
+
+def _classes(args: argparse.Namespace, model: Any) -> dict[str, Any]:
+    """Accuracy, precision, recall and F1 of a classifier."""
+    from polysemy.cli.train import columns_of
+    from polysemy.models.fasttext.labels import read_labels
+
+    if not hasattr(model, "predict_many"):
+        raise InputError(f"model must be a classifier for the task classify, got {args.model}")
+    if not args.data or len(args.data) != 1:
+        raise InputError(f"--data must name one file of labels and texts, got {len(args.data or ())} names")
+    text, label = columns_of(args)
+    return model.evaluate(read_labels(args.data[0], text=text, label=label))
+
+
+def _word_tables(found: dict[str, Any]) -> list[str]:
+    from polysemy.evaluation.words import analogy_rows, similarity_rows
+
+    tables = []
+    if "similarity" in found:
+        header = ("set", "Spearman", "95 % interval", "pairs answered", "unknown at the mean")
+        tables.append(table(header, similarity_rows(found["similarity"]), right=",".join(header[1:])))
+    if "analogies" in found:
+        header = ("set", "part", "3CosAdd", "3CosMul", "answered")
+        tables.append(table(header, analogy_rows(found["analogies"]), right=",".join(header[2:])))
+    return tables
 
 
 def _questions(args: argparse.Namespace, opened: Any, model: Any, work: Path, cloze: bool) -> tuple[Any, Any]:
@@ -169,7 +233,7 @@ def _questions(args: argparse.Namespace, opened: Any, model: Any, work: Path, cl
     if not cloze:
         return split, None
     config = (QUICK if args.quick else ClozeConfig()).replace(seed=args.seed)
-    items = prepare_items(split, work / "cloze.jsonl", config, model.tokenizer)
+    items = prepare_items(split, work / "cloze.jsonl", config, getattr(model, "tokenizer", None))
     note(items.describe())
     return split, items
 

@@ -12,7 +12,8 @@ from polysemy.cli.printing import count
 class TrainingProgress:
     """Draws training steps: rate, loss, time left.  On a terminal only; elsewhere it stays quiet."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, unit: str = "tokens") -> None:
+        self.unit = unit
         self.title, self.bar, self.task, self.smooth, self.previous = title, None, None, None, None
 
     def __enter__(self) -> TrainingProgress:
@@ -38,8 +39,8 @@ class TrainingProgress:
         bar.update(
             self.task,
             completed=step.fraction,
-            loss=f"loss {step.loss:.3f}{scores}",
-            rate=f"{count(self.smooth or 0)} tokens/s",
+            loss="" if step.loss is None else f"loss {step.loss:.3f}{scores}",
+            rate=f"{count(self.smooth or 0)} {self.unit}/s",
             left=_clock(step.seconds_left),
         )
 

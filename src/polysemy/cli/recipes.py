@@ -19,24 +19,26 @@ def recipes(args: argparse.Namespace) -> None:
 
     found = []
     for row in RECIPES.values():
-        cost = cost_of(resolve(row.configure)(size=args.size))
+        cost = {} if row.fit else {"size": args.size, **cost_of(resolve(row.configure)(size=args.size)).to_dict()}
         found.append(
             {
                 "recipe": row.name,
                 "summary": row.summary,
                 "paper": row.paper,
-                "size": args.size,
-                **cost.to_dict(),
+                **cost,
                 "capabilities": list(row.capabilities),
                 "exports": list(row.exports),
             }
         )
+    unknown = ("by text", "by text", "few")
     lines = [
         (
             r["recipe"],
-            count(r["parameters"]),
-            f"{r['file_bytes'] / 1e6:.1f} MB",
-            count(r["flops_per_token"]),
+            *(
+                (count(r["parameters"]), f"{r['file_bytes'] / 1e6:.1f} MB", count(r["flops_per_token"]))
+                if "parameters" in r
+                else unknown
+            ),
             r["summary"],
         )
         for r in found
@@ -53,33 +55,38 @@ def describe(args: argparse.Namespace) -> None:
 
     row = find_recipe(args.recipe)
     config = configured(args)
-    cost = cost_of(config)
-    deviations = list(importlib.import_module(row.configure.partition(":")[0]).DEVIATIONS)
+    cost = None if row.fit else cost_of(config)
+    deviations = list(getattr(importlib.import_module(row.configure.partition(":")[0]), "DEVIATIONS", ()))
     result = {
         "recipe": row.name,
         "paper": row.paper,
         "summary": row.summary,
         "config": config.to_dict(),
-        "cost": cost.to_dict(),
+        "cost": cost and cost.to_dict(),
         "deviations": deviations,
     }
-    megabytes = (cost.optimizer_bytes + cost.activation_bytes) / 1e6
+    differs = ["where it differs from the paper:", *(f"  - {sentence}" for sentence in deviations), ""]
     lines = [
-        f"{row.name}, {config.size}, preset {config.preset}: {row.summary} ({row.paper})",
+        f"{row.name}, {f'{config.size}, ' if cost else ''}preset {args.preset}: {row.summary} ({row.paper})",
         "",
+        *(_costs(config, cost) if cost else ()),
+        *(differs if deviations else ()),
+        "settings (--set KEY=VALUE):",
+        *_settings_of(config, ""),
+    ]
+    emit(args, result, "\n".join(lines))
+
+
+def _costs(config: Any, cost: Any) -> list[str]:
+    megabytes = (cost.optimizer_bytes + cost.activation_bytes) / 1e6
+    return [
         f"parameters            {cost.parameters:,} ({cost.body_parameters:,} in the body)",
         f"file                  {cost.file_bytes / 1e6:.1f} MB as float32",
         f"training              {count(cost.flops_per_token)} FLOPs a token, about {megabytes:,.0f} MB of memory "
         f"at {config.training.batch_size} rows of {config.training.length}",
         f"reading a token       {count(cost.inference_flops_per_token)} FLOPs",
         "",
-        "where it differs from the paper:",
-        *(f"  - {sentence}" for sentence in deviations),
-        "",
-        "settings (--set KEY=VALUE):",
-        *_settings_of(config, ""),
     ]
-    emit(args, result, "\n".join(lines))
 
 
 def configured(args: argparse.Namespace) -> Any:

@@ -15,6 +15,11 @@ DEFAULT_MINUTES = 10.0
 
 def train(args: argparse.Namespace) -> None:
     """Train, or go on where the same command stopped; prints where the model is and what it reached."""
+    from polysemy.models import find_recipe
+
+    if find_recipe(args.recipe).fit:
+        _train_words(args)
+        return
     if args.replay and not args.start:
         raise InputError("--replay must come with --from, which names the model whose old text is replayed")
     folder = Path(args.output)
@@ -25,7 +30,7 @@ def train(args: argparse.Namespace) -> None:
     corpus = corpus_of(args)
 
     from polysemy.cli.progress import TrainingProgress
-    from polysemy.models import find_recipe, resolve
+    from polysemy.models import resolve
     from polysemy.runtime import set_threads
     from polysemy.text.tokenizer import Tokenizer
 
@@ -48,7 +53,37 @@ def train(args: argparse.Namespace) -> None:
             unit=args.unit,
             progress=progress,
         )
+    _tell(args, folder)
+
+
+NEURAL_ONLY = {"tokenizer": "--tokenizer", "start": "--from", "replay": "--replay", "resume": "--resume",
+               "fsdp": "--fsdp"}
+
+
+def _train_words(args: argparse.Namespace) -> None:
+    """Train a recipe that counts words or learns a vector each."""
+    for name, flag in NEURAL_ONLY.items():
+        if getattr(args, name):
+            raise InputError(f"{flag} must be left out for {args.recipe}, which is trained anew in one go")
+    config, folder = configured(args), Path(args.output)
+    budget = budget_of(args, default=False)
+    corpus = labels_of(args) if getattr(config, "reads", "text") == "labels" else corpus_of(args)
+
+    from polysemy.cli.progress import TrainingProgress
+    from polysemy.training.words import train_words
+
+    if args.overwrite:
+        clear_run(folder)
+    with TrainingProgress(args.recipe, "words") as progress:
+        train_words(config, corpus, folder, budget=budget, seed=args.seed, threads=args.threads, unit=args.unit,
+                    progress=progress)
+    _tell(args, folder)
+
+
+def _tell(args: argparse.Namespace, folder: Path) -> None:
+    """What the finished run read and reached, as a table or JSON."""
     result = summary(folder)
+    note(reading(result["text"]))
     emit(
         args,
         result,
@@ -120,12 +155,32 @@ def corpus_of(args: argparse.Namespace) -> Any:
     return corpus
 
 
-def budget_of(args: argparse.Namespace) -> Any:
-    """Steps, minutes, epochs or tokens; ten minutes when nothing was said."""
+def labels_of(args: argparse.Namespace) -> Any:
+    """The labeled texts of the one file that the arguments name."""
+    from polysemy.models.fasttext.labels import read_labels
+
+    if len(args.data) != 1:
+        raise InputError(f"CORPUS must name one file of labels and texts, got {len(args.data)} names")
+    text, label = columns_of(args)
+    return read_labels(args.data[0], text=text, label=label)
+
+
+def columns_of(args: argparse.Namespace) -> tuple[str, str]:
+    """The columns of text and label that --columns names."""
+    names = [name.strip() for name in args.columns.split(",")]
+    if len(names) != 2 or not all(names):
+        raise InputError(f"--columns must be two names or numbers, as in text,label, got {args.columns!r}")
+    return names[0], names[1]
+
+
+def budget_of(args: argparse.Namespace, *, default: bool = True) -> Any:
+    """Steps, minutes, epochs or tokens; when nothing was said ten minutes, or None without `default`."""
     from polysemy.training.budget import Budget
 
     names = ("steps", "minutes", "epochs", "tokens")
     given: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if not given and not default:
+        return None
     if not given:
         note(
             f"no budget was given: training for {DEFAULT_MINUTES:g} minutes (--minutes, --steps, --epochs or --tokens)"
@@ -161,6 +216,18 @@ def clear_run(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
+def reading(text: dict[str, Any]) -> str:
+    """One line: what was read, what was changed in reading, and by which encoder it was tokenized."""
+    from dataclasses import fields
+
+    from polysemy.text.counts import ReadingReport
+
+    report = text["report"]
+    known = {field.name: report[field.name] for field in fields(ReadingReport) if field.name in report}
+    encoder = f"; tokenized by the {report['encoder']} encoder" if "encoder" in report else ""
+    return f"trained on {text['words']:,} words: {ReadingReport(**known)}{encoder}"
+
+
 def summary(folder: Path) -> dict[str, Any]:
     """What a finished run reached, from its config.json and metrics.jsonl."""
     import json
@@ -180,4 +247,5 @@ def summary(folder: Path) -> dict[str, Any]:
         "loss": last.get("loss"),
         "held_out_loss": held_out,
         "forgetting": record.get("forgetting", []),
+        "text": record["text"],
     }

@@ -11,16 +11,22 @@ from polysemy.capability import GAP
 from polysemy.cli.printing import emit, lines_of, note, plain, table
 from polysemy.errors import InputError
 
+ABILITIES = {"predict_many": "classify"}
+"""what a method is called for people"""
+
 
 def load(args: argparse.Namespace, capability: str) -> Any:
     """The model of `args.model`, which must have a method named `capability`."""
     import polysemy
+    from polysemy.artifact import read_json
     from polysemy.runtime import set_threads
 
-    set_threads(args.threads)
     model = polysemy.load(args.model)
+    if hasattr(model, "to"):
+        set_threads(args.threads)
     if not hasattr(model, capability):
-        raise InputError(f"model must be able to {capability}, got {args.model}, a {model.config.recipe}")
+        raise InputError(f"model must be able to {ABILITIES.get(capability, capability)}, got {args.model}, "
+                         f"a {read_json(Path(args.model) / 'config.json')['recipe']}")
     return model.to(args.device) if hasattr(model, "to") else model
 
 
@@ -51,6 +57,25 @@ def fill(args: argparse.Namespace) -> None:
     emit(args, results[0] if args.text != "-" else {"results": results}, "\n\n".join(blocks))
 
 
+def classify(args: argparse.Namespace) -> None:
+    """The likeliest labels of each text with their probabilities."""
+    if args.top < 1:
+        raise InputError(f"--top must be at least 1, got {args.top}")
+    texts = lines_of("-") if args.text == "-" else [args.text]
+    found = load(args, "predict_many").predict_many(texts, args.top)
+    results = [
+        {"text": text, "labels": [{"label": label, "probability": probability} for label, probability in row]}
+        for text, row in zip(texts, found, strict=True)
+    ]
+    rows = [(label, f"{probability:.4f}", plain(text[:60])) for text, row in zip(texts, found, strict=True)
+            for label, probability in row]
+    emit(
+        args,
+        results[0] if args.text != "-" else {"results": results},
+        table(("label", "probability", "text"), rows, right="probability"),
+    )
+
+
 def score(args: argparse.Namespace) -> None:
     """Log-probability (natural), perplexity and bits per byte of each text."""
     import math
@@ -68,6 +93,10 @@ def score(args: argparse.Namespace) -> None:
                 "bits_per_byte": -found.log_probability / math.log(2) / max(found.bytes, 1),
             }
         )
+        if hasattr(model, "score_words"):
+            words = [{"word": w.word, "log10": w.log10, "order": w.order, "unknown": w.unknown}
+                     for w in model.score_words(text)]
+            results[-1] |= {"bits_per_byte": None, "log10_probability": math.fsum(word["log10"] for word in words), "words_scored": words}
     pseudo = any(r["pseudo"] for r in results)
     rows = [
         (
@@ -75,7 +104,7 @@ def score(args: argparse.Namespace) -> None:
             f"{r['log_probability']:.2f}",
             r["tokens"],
             f"{r['perplexity']:.2f}",
-            f"{r['bits_per_byte']:.3f}",
+            "-" if r["bits_per_byte"] is None else f"{r['bits_per_byte']:.3f}",
         )
         for r in results
     ]
@@ -84,6 +113,13 @@ def score(args: argparse.Namespace) -> None:
         rows,
         right="log-probability,tokens,perplexity,bits a byte",
     )
+    if len(results) == 1 and "words_scored" in results[0]:
+        shown = [
+            (plain(w["word"]), f"{w['log10']:.4f}", w["order"], "unknown" if w["unknown"] else "")
+            for w in results[0]["words_scored"]
+        ]
+        text = f"{table(('word', 'log10', 'order', ''), shown, right='log10,order')}\n\n{text}"
+        text += f"\nlog10 probability {results[0]['log10_probability']:.4f}"
     if pseudo:
         text += "\npseudo: each token was predicted from both sides, so this does not compare with a causal model"
     emit(args, results[0] if args.text != "-" else {"results": results}, text)

@@ -11,13 +11,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from polysemy.capability import Score, ScoresText
 from polysemy.errors import InputError
 
 PSEUDO = ("each token predicted from both sides: not a probability of the text; compares only among masked models with "
           "one tokenizer")
+WORDS = ("words and ends of lines alone were predicted: punctuation, capital letters and words outside the vocabulary "
+         "hide bytes, so there are no bits per byte")
+
+
+@runtime_checkable
+class KnowsWords(Protocol):
+    """A causal model of a closed vocabulary of words, which can leave unknown ones out."""
+
+    def perplexity(self, texts: Sequence[str]) -> Any: ...
 
 
 def perplexity(model: ScoresText, texts: Sequence[str], *,
@@ -25,7 +34,8 @@ def perplexity(model: ScoresText, texts: Sequence[str], *,
     """Summed scores of some texts, as plain values.
 
     For a causal model: perplexity (a token), word_perplexity, bits_per_byte. For a masked one: pseudo_perplexity,
-    pseudo_word_perplexity, pseudo_bits_per_byte, and bits_per_byte None, with a note. Texts without tokens are left
+    pseudo_word_perplexity, pseudo_bits_per_byte, and bits_per_byte None, with a note. For a model of words also
+    perplexity_without_oov and the number of unknown words, and no bits per byte. Texts without tokens are left
     out; InputError where none is left. progress, if given, is called with (done, all).
     """
     scores: list[Score] = []
@@ -48,6 +58,10 @@ def perplexity(model: ScoresText, texts: Sequence[str], *,
         f"{prefix}bits_per_byte": _finite(-total / math.log(2) / max(size, 1))}
     if pseudo:
         result |= {"bits_per_byte": None, "note": PSEUDO}
+    elif isinstance(model, KnowsWords):
+        apart = model.perplexity(texts)
+        result |= {"perplexity_without_oov": apart.without_unknown, "oov": apart.unknown, "bits_per_byte": None,
+                   "note": WORDS}
     return {**result, "log_probability": _finite(total), "tokens": tokens, "words": words, "bytes": size,
             "texts": len(scores), "pseudo": pseudo}
 

@@ -1,6 +1,6 @@
 """The text that a training run held out, as a split of its own: for judging a run folder without further data.
 
-A run holds out one passage in a hundred by its hash (training/prepared.py), so the same files give the same passages
+A run holds out one passage in a hundred by its hash (text/portions.py), so the same files give the same passages
 again.  What they share with the training text is taken out of them: training is over, so the test has to give way.
 """
 
@@ -19,7 +19,7 @@ from polysemy.evaluation.duplicates import RunIndex, runs_of_blocks, without_sha
 from polysemy.evaluation.fingerprints import words_of
 from polysemy.evaluation.split import Split, batches, tidy
 from polysemy.text.corpus import Corpus
-from polysemy.training.prepared import hash_of, hold_out
+from polysemy.text.portions import hash_of, hold_out
 
 
 def split_of_run(record: Mapping[str, Any], folder: Path) -> Split:

@@ -95,6 +95,36 @@ def train_recipe(work: Work, rung: Rung, folder: Path) -> Built:
                  settings=_settings(record), remarks=["one seed"])
 
 
+def train_words_recipe(work: Work, rung: Rung, folder: Path) -> Built:
+    """Train a recipe of counts or word vectors within the budget; a folder with a finished run is taken as it is."""
+    from polysemy.models import load_run
+    from polysemy.training.budget import Budget
+    from polysemy.training.words import train_words
+
+    start = time.monotonic()
+
+    def show(step: Any) -> None:
+        nonlocal start
+        if time.monotonic() - start >= TELL_EVERY:
+            start = time.monotonic()
+            work.tell(f"{rung.label}: {step.fraction:.0%} of its passes or minutes", True)
+
+    train_words(words_config_of(rung, work.unit), work.split.corpus("train"), folder,
+                budget=Budget(minutes=work.minutes, clock=work.clock), seed=work.seed, held_out=False, progress=show)
+    record = read_json(folder / "config.json")
+    results = record["results"]
+    return Built(model=load_run(folder), seconds=float(results["seconds"]), bytes=_bytes(folder),
+                 parameters=results["parameters"], folder=folder, settings=_settings(record), remarks=["one seed"])
+
+
+def words_config_of(rung: Rung, unit: str) -> Any:
+    """The ladder's preset of a recipe of counts or word vectors, with the rung's own settings."""
+    from polysemy.config import with_settings
+
+    config = with_settings(resolve(RECIPES[rung.recipe].configure)("mini", "ladder"), dict(rung.settings))
+    return config.replace(words=config.words.replace(unit=unit))
+
+
 def load_downloaded(work: Work, rung: Rung, folder: Path) -> Built:
     """A downloaded model as it is: converted once, never trained here."""
     from polysemy.models.hugging_face import from_hugging_face

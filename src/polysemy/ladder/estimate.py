@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from polysemy.ladder.builders import CURVE_SHARE, MILESTONES, config_of
 from polysemy.ladder.rungs import Rung
 from polysemy.ladder.settings import LadderConfig
+from polysemy.models import RECIPES
 from polysemy.report import wording
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 PREPARED_BYTES_A_SECOND = 3e6
 BASE_BYTES = 700e6  # Python, torch and a tokenizer in memory
 FLOPS_A_SECOND = 60e9  # of one thread in float32, with padding; rough on purpose
+WORDS_BYTES_A_SECOND = 0.5e6  # counts and word vectors, with all their passes; rough too
 QUESTION_TOKENS, QUESTION_PASSES = 110, 4
 STARTING, TIMING = 6.0, {True: 8.0, False: 14.0}  # seconds a rung
 
@@ -32,6 +34,9 @@ def estimate(corpus: Documents, rungs: Sequence[Rung], todo: Sequence[Rung], con
         from polysemy.models.cost import cost_of
 
         for rung in trained:
+            if RECIPES[rung.recipe].fit:
+                seconds += min(60 * minutes, corpus.bytes / WORDS_BYTES_A_SECOND) + STARTING
+                continue
             cost = cost_of(config_of(rung.recipe, config.size))
             memory = max(memory, BASE_BYTES + cost.optimizer_bytes + cost.activation_bytes)
             judging = questions * QUESTION_TOKENS * QUESTION_PASSES * cost.inference_flops_per_token

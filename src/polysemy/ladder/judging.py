@@ -104,7 +104,10 @@ def _curve(work: Work, built: Built, result: ClozeResult, loss: float | None,
 def _loss(model: Any, passages: Sequence[str]) -> dict[str, Any]:
     """The loss at the same hidden tokens for all rungs of one tokenizer; nothing for a model without that head."""
     from polysemy.evaluation.masked_lm import masked_lm_loss
+    from polysemy.models.text_encoder import TextEncoder
 
+    if not isinstance(model, TextEncoder):
+        return {}
     try:
         return {"loss": masked_lm_loss(model, passages)["masked_lm_loss"]}
     except InputError:

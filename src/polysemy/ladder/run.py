@@ -29,7 +29,7 @@ from polysemy.ladder.judging import controls_of, judge_rung
 from polysemy.ladder.rungs import Rung, choose
 from polysemy.ladder.settings import LadderConfig
 from polysemy.ladder.study import assemble
-from polysemy.models import resolve
+from polysemy.models import RECIPES, load_run, resolve
 from polysemy.report import wording
 from polysemy.training.outcome import InterruptError
 
@@ -64,8 +64,10 @@ def run_ladder(source: Source | Documents, folder: str | Path, config: LadderCon
     config, folder = config or LadderConfig(), Path(folder)
     rungs = choose(config.rungs)
     trained = [rung for rung in rungs if rung.kind == "trained"]
+    config_of("bert", config.size)  # a wrong size is found now, not after the first rung
     for rung in trained:
-        config_of(rung.recipe, config.size)  # a wrong size is found now, not after the first rung
+        if not RECIPES[rung.recipe].fit:
+            config_of(rung.recipe, config.size)
     device, threads = choose_device(config.device), set_threads(config.threads)
     minutes = config.minutes_of(len(trained))
     plan = _plan(source.corpus, config, minutes, threads)
@@ -206,7 +208,6 @@ def models_for_controls(work: Work, best: Rung | None, runs: Path) -> tuple[dict
     """The best trained model, to be asked with shuffled contexts, and one with random weights; both by name."""
     from polysemy.ladder.builders import draw_weights
     from polysemy.ladder.rungs import RUNGS
-    from polysemy.models.text_encoder import TextEncoder
 
-    trained = {} if best is None else {best.label: TextEncoder.load(runs / best.slug).to(work.device)}
+    trained = {} if best is None else {best.label: load_run(runs / best.slug)}
     return trained, {"random weights": draw_weights(work, RUNGS["random weights"], runs).model}

@@ -27,6 +27,8 @@ class Rung:
     """`module:function`"""
     recipe: str = ""
     """row of the recipe table that it trains"""
+    settings: tuple[tuple[str, str], ...] = ()
+    """what of the recipe's settings makes this rung"""
     path: str = ""
     """folder of a downloaded model"""
     counts: bool = False
@@ -54,10 +56,18 @@ def _control(name: str, function: str, sees: str, costs: str, good_for: str, cou
                 good_for=good_for, counts=counts)
 
 
+def _words(name: str, recipe: str, sees: str, costs: str, good_for: str, **settings: str) -> Rung:
+    return Rung(name=name, kind="trained", build="polysemy.ladder.builders:train_words_recipe", recipe=recipe,
+                settings=tuple(settings.items()), sees=sees, costs=costs, good_for=good_for)
+
+
 def _trained(recipe: str, sees: str, costs: str, good_for: str) -> Rung:
     return Rung(name=recipe, kind="trained", build="polysemy.ladder.builders:train_recipe", recipe=recipe, sees=sees,
                 costs=costs, good_for=good_for)
 
+
+NEAR = {"window": "2", "epochs": "20"}
+"""for filling gaps: near words decide, and a small text must be read often (a larger one stops at its minutes)"""
 
 RUNGS: dict[str, Rung] = {rung.name: rung for rung in (
     _control("unigram", "count_words", "nothing but how frequent a word is", "one pass over the text",
@@ -66,6 +76,18 @@ RUNGS: dict[str, Rung] = {rung.name: rung for rung in (
              "the first minutes, tiny texts, no hardware at all", counts=True),
     _control("random weights", "draw_weights", "both sides, but it has learned nothing", "nothing",
              "the check that no answer leaks through the machinery"),
+    _words("ngram", "ngram", "up to four words on the left, and through the words that follow the right",
+           "one pass over the text; the file grows with it", "probabilities of texts, spelling, the first hours"),
+    _words("cbow", "word2vec", "the words around the gap as one bag, without their order",
+           "millions of words a second; a row of numbers a word", "similar words, features, no hardware",
+           mode="cbow", **NEAR),
+    _words("skip-gram", "word2vec", "the words around the gap, each by itself",
+           "as CBOW's, some times slower", "similar words, rare ones too", mode="skipgram", **NEAR),
+    _words("glove", "glove", "counts of words that stand near each other", "a table of pairs, then passes over it",
+           "similar words and analogies"),
+    _words("fasttext", "fasttext", "as skip-gram, with the letters inside each word",
+           "some times skip-gram's; a large table of letter groups", "rich inflection, misspellings, unseen words",
+           **NEAR),
     _trained("bert", "both sides at once; whether a second sentence follows the first",
              "a full pass for each gap; only 15 % of the tokens teach", "gaps, labels for texts and pairs, features"),
     _trained("roberta", "both sides at once, rows filled over sentence borders",

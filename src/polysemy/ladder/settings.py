@@ -2,14 +2,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.evaluation.cloze_items import QUICK, ClozeConfig
 
-DEMO: dict[str, Any] = {"total": 4.0, "clock": "wall", "size": "tiny", "quick": True, "questions": 1_000}
-"""What a ladder on the demo corpus takes where the user says nothing: done within ten minutes on two cores."""
 Purpose = Literal["fill", "score"]
 MINUTES = 5.0
 

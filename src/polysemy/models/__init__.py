@@ -24,8 +24,11 @@ class Recipe:
     configure: str
     """`configure(size, preset) -> config`"""
     train: str
+    """empty: it is only read from files of other tools"""
     load: str
     """`load(folder) -> object with the capabilities`"""
+    fit: str = ""
+    """of a recipe that counts words or learns a vector each: `fit(config, encoded text, folder, ...) -> results`"""
     reads: str = "text"
     """text | pairs | labels | pictures"""
     capabilities: tuple[str, ...] = ()
@@ -48,9 +51,42 @@ def _masked(name: str, summary: str, paper: str, *more: str) -> Recipe:
     )
 
 
+def _words(name: str, summary: str, paper: str, model: str, *, fit: str = "fit", cloze: str,
+           capabilities: tuple[str, ...], exports: tuple[str, ...]) -> Recipe:
+    return Recipe(
+        name=name,
+        summary=summary,
+        paper=paper,
+        configure=f"polysemy.models.{name}.config:configure",
+        train="polysemy.training.words:train_words",
+        fit=f"polysemy.models.{name}.{fit}:fit",
+        load=f"polysemy.models.{name}.model:{model}",
+        capabilities=capabilities,
+        cloze=cloze,
+        exports=exports,
+    )
+
+
+VECTORS = ("words", "cloze", "embed")
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
+        _words("ngram", "counts of up to six words in a row, smoothed by interpolated modified Kneser-Ney",
+               "Chen and Goodman 1998", "NgramModel.load", fit="fitting", cloze="the whole window with the word in it",
+               capabilities=("score", "fill", "generate", "cloze"), exports=("arpa",)),
+        _words("word2vec", "a vector a word, from predicting a word and its neighbors from one another",
+               "Mikolov et al. 2013", "Word2VecModel.load", cloze="both matrices, over the words around the gap",
+               capabilities=VECTORS, exports=("word2vec", "glove")),
+        _words("glove", "a vector a word, from counts of words near each other", "Pennington et al. 2014",
+               "GloveModel.load", cloze="both matrices and biases", capabilities=VECTORS,
+               exports=("word2vec", "glove")),
+        _words("fasttext", "word2vec with vectors for the letters inside words; a fast classifier of texts",
+               "Bojanowski et al. 2017", "load", cloze="as word2vec's, with composed vectors",
+               capabilities=(*VECTORS, "classify"), exports=("fasttext", "word2vec", "glove")),
+        Recipe(name="vectors", summary="word vectors read from a file of another tool", paper="none", configure="",
+               train="", load="polysemy.models.imported_vectors:ImportedVectors.load", capabilities=VECTORS,
+               cloze="cosine with the mean of the words around the gap", exports=("word2vec", "glove")),
         _masked("bert", "both sides at once: hidden tokens and next sentence", "Devlin et al. 2019"),
         _masked("roberta", "BERT trained better: full rows, fresh masks, no sentence pairs", "Liu et al. 2019"),
         _masked("albert", "BERT with shared layers, a narrow table and sentence order", "Lan et al. 2020", "order"),
@@ -60,10 +96,11 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def find_recipe(name: str) -> Recipe:
-    """The table's row; an unknown name is an error that names the nearest."""
-    if name not in RECIPES:
-        raise InputError(f"recipe must be one of the table, got {name!r}{nearest(name, RECIPES)}")
+def find_recipe(name: str, *, trains: bool = False) -> Recipe:
+    """The table's row; an unknown name, or with `trains` one that is only read, is an error that names the nearest."""
+    names = [row.name for row in RECIPES.values() if row.train or not trains]
+    if name not in names:
+        raise InputError(f"recipe must be one of the table, got {name!r}{nearest(name, names)}")
     return RECIPES[name]
 
 

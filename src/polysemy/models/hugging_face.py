@@ -101,6 +101,9 @@ def read_hugging_face(source: str | Path) -> tuple[PretrainingModel, Tokenizer, 
     body = our_config(kind, theirs)
     tensors = _with_prefix(FAMILIES[kind], read_tensors(source))
     heads = _heads_in(FAMILIES[kind], tensors)
+    untied = "masked_lm" in heads and theirs.get("tie_word_embeddings") is False
+    if untied:
+        heads = tuple(head for head in heads if head != "masked_lm")
     tokenizer = Tokenizer.load(source)
     if tokenizer.vocab_size > body.embedding.vocab_size:
         raise InputError(f"tokenizer must have at most vocab_size {body.embedding.vocab_size} pieces, got "
@@ -116,7 +119,10 @@ def read_hugging_face(source: str | Path) -> tuple[PretrainingModel, Tokenizer, 
                              f"{list(ours[name].shape)} in {source}")
     model.load_state_dict(finite(source, ours), assign=True)
     lost = []
-    if "masked_lm" not in heads:
+    if untied:
+        lost.append("its output layer has a table of its own (tie_word_embeddings is false), which no recipe here has: "
+                    "the model can embed, but not fill, score or answer cloze items")
+    elif "masked_lm" not in heads:
         lost.append("there is no masked-LM head in it: the model can embed, but not fill, score or answer cloze items")
     if "pair" not in heads and any("pooler" in name for name in tensors):
         lost.append("the pooler stays behind: it belongs to a pair head that is not there")

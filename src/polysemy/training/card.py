@@ -38,6 +38,27 @@ def card(run: Mapping[str, Any], results: Mapping[str, Any], forgetting: Sequenc
     return "\n".join(lines) + "\n"
 
 
+def words_card(run: Mapping[str, Any]) -> str:
+    """Markdown for a recipe that counts words or learns a vector each, from its record."""
+    row, text, results = RECIPES[run["recipe"]], run["text"], run["results"]
+    lines = [f"# {row.name}", "", f"{row.summary[0].upper()}{row.summary[1:]} ({row.paper}).", "", "| | |", "|---|---|"]
+    facts = {"words read": f"{text['words']:,}", "of those in the vocabulary": f"{text['kept_words']:,}",
+             "vocabulary": f"{text['vocabulary']:,}", "budget": run["budget_text"],
+             "reading seconds": f"{text['reading_seconds']:,.1f}", "training seconds": f"{results['seconds']:,.1f}",
+             "threads": str(run["threads"]), "seed": str(run["seed"])}
+    facts |= {name.replace("_", " "): f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
+              for name, value in results.items()
+              if name not in ("seconds", "stopped") and isinstance(value, int | float) and not isinstance(value, bool)}
+    if results["stopped"]:
+        facts["stopped"] = "by a signal, before its end"
+    lines += [f"| {name} | {value} |" for name, value in facts.items()]
+    differs = [f"- {line}" for line in deviations(row.name, "ladder")]
+    if differs:
+        lines += ["", "## Where it differs from the paper", "", *differs]
+    lines += ["", "`config.json` has every setting, the hash of the text and the versions."]
+    return "\n".join(lines) + "\n"
+
+
 def deviations(name: str, preset: str) -> list[str]:
     """The recipe's deviations from its paper that concern this preset."""
     module = importlib.import_module(RECIPES[name].configure.partition(":")[0])

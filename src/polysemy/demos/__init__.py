@@ -1,0 +1,1 @@
+"""Small demonstrations of single ideas of the field: `polysemy demo NAME`."""

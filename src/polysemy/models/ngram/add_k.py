@@ -1,0 +1,25 @@
+"""Add-k (Lidstone; k = 1 is Laplace): every word is counted k times more often than it was seen after every history.
+
+    p(w | h) = (c(h w) + k) / (c(h) + k V)        1 / V after a history that was never seen
+
+Shorter histories are never asked. V counts `<unk>` and `</s>`.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from polysemy.models.ngram.counting import Counts
+from polysemy.models.ngram.estimates import Estimates
+from polysemy.models.ngram.maximum_likelihood import history_totals
+
+
+def add_k(counts: Counts, k: float) -> Estimates:
+    """Estimates of all orders; of order j are used where only j - 1 words stand before, at the start of a sentence."""
+    size = len(counts.unigrams)
+    probabilities = [(counts.unigrams + k) / (counts.unigrams.sum(dtype=np.int64) + k * size)]
+    backoffs = []
+    for level, histories in zip(counts.levels, counts.sizes(), strict=False):
+        totals = history_totals(level, histories) + k * size
+        probabilities.append(((level.count + k) / totals[level.context]).astype(np.float32))
+        backoffs.append((k / totals).astype(np.float32))
+    return Estimates(probabilities, backoffs, missing=1 / size, absolute=True, threshold=[0] * counts.order)

@@ -1,0 +1,214 @@
+"""The model as it lies on disk: all n-grams in one tree read from left to right, in five flat arrays.
+
+Nodes are numbered order by order, within an order as their words sort; so the words that can follow a history stand
+side by side in ascending order, and a look-up is a search among them. Memory-mapped, nothing is read before it is
+needed. 8 bytes for an n-gram of the highest order, 16 for one of a lower order.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numba import njit
+
+from polysemy.artifact import check_safetensors, save_tensors
+from polysemy.errors import InputError
+from polysemy.models.ngram.counting import Allocate, Counts, Level, in_memory
+from polysemy.models.ngram.estimates import Estimates
+from polysemy.models.ngram.sorting import BLOCK
+
+DTYPES = {"words": "I32", "probabilities": "F32", "backoffs": "F32", "first": "I32", "sizes": "I64", "rule": "F32"}
+MAX_NODES = 2**31 - 2
+
+
+class Trie:
+    """All n-grams of a model; every log is to base 10.
+
+    words          (n,) int32, the last word of each node; node i < size is the id i alone
+    probabilities  (n,) float32, log-probability of the last word after the others
+    backoffs       (m,) float32, for the m nodes below the highest order: log-weight, when as a history it has no child
+    first          (m + 1,) int32: the children of node i are first[i] .. first[i + 1] - 1
+    sizes          (order,) int64, nodes of each order
+    missing        log-weight of a history that has no node
+    absolute       weights are the log-probabilities themselves (see `Estimates`)
+    """
+
+    def __init__(self, words: np.ndarray, probabilities: np.ndarray, backoffs: np.ndarray, first: np.ndarray,
+                 sizes: np.ndarray, *, missing: float = 0.0, absolute: bool = False) -> None:
+        self.words, self.probabilities, self.backoffs, self.first = words, probabilities, backoffs, first
+        self.sizes = np.asarray(sizes, np.int64)
+        self.missing, self.absolute = float(missing), bool(absolute)
+
+    @property
+    def order(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def size(self) -> int:
+        """Number of model ids."""
+        return int(self.sizes[0])
+
+    def find(self, ids: np.ndarray | list[int]) -> int:
+        """The node of an n-gram, -1 when it has none."""
+        node = int(ids[0])
+        for word in ids[1:]:
+            if not 0 <= node < len(self.backoffs):
+                return -1
+            low, high = int(self.first[node]), int(self.first[node + 1])
+            at = low + int(np.searchsorted(self.words[low:high], word))
+            if at == high or self.words[at] != word:
+                return -1
+            node = at
+        return node
+
+    def rows(self, order: int) -> np.ndarray:
+        """int32 (n, order): the ids of every n-gram of one order, in the order of the nodes."""
+        start = int(self.sizes[: order - 1].sum())
+        return self.spell(np.arange(start, start + int(self.sizes[order - 1])), order)
+
+    def spell(self, nodes: np.ndarray, order: int) -> np.ndarray:
+        """int32 (n, order): the ids of n-grams of one order, given by their nodes."""
+        columns = []
+        for _ in range(order):
+            columns.append(np.asarray(self.words[nodes]))
+            nodes = np.searchsorted(self.first, nodes, side="right") - 1
+        return np.stack(columns[::-1], axis=1)
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file."""
+        save_tensors(path, {
+            "words": self.words, "probabilities": self.probabilities, "backoffs": self.backoffs, "first": self.first,
+            "sizes": self.sizes, "rule": np.array([self.missing, self.absolute], np.float32),
+        })
+
+    @classmethod
+    def load(cls, path: Path) -> Trie:
+        """Memory-map a file that `save` wrote; one whose arrays do not fit each other raises InputError."""
+        found = check_safetensors(path)
+        if {name: dtype for name, (dtype, _) in found.items()} != DTYPES:
+            names = ", ".join(sorted(found)) or "none"
+            raise InputError(f"{path} must hold the arrays of an n-gram model, got {names}")
+        arrays = _map(path)
+        trie = cls(*(arrays[name] for name in ("words", "probabilities", "backoffs", "first", "sizes")),
+                   missing=float(arrays["rule"][0]), absolute=bool(arrays["rule"][1]))
+        if problem := trie.problem():
+            raise InputError(f"{path} must be an n-gram model, but {problem}; it is damaged or not one")
+        return trie
+
+    def problem(self) -> str:
+        """What is wrong with the arrays, empty when nothing is: after this no look-up leaves them."""
+        if not len(self.sizes) or len(self.sizes) > 6 or (self.sizes < 0).any() or self.size < 2:
+            return f"it has {self.sizes.tolist()} n-grams of the orders"
+        nodes, inner = int(self.sizes.sum()), int(self.sizes[:-1].sum())
+        if not len(self.words) == len(self.probabilities) == nodes or len(self.backoffs) != inner:
+            return "its arrays differ in length from its counts"
+        ends = (self.size, nodes) if inner else (0, 0)
+        if len(self.first) != inner + 1 or (self.first[0], self.first[-1]) != ends:
+            return "its lists of children do not cover its n-grams"
+        for start in range(0, nodes, BLOCK):
+            part = self.words[start : start + BLOCK]
+            if part.min() < 0 or part.max() >= self.size:
+                return "it names a word beyond its vocabulary"
+        for start in range(0, inner, BLOCK):
+            if (np.diff(self.first[start : start + BLOCK + 1]) < 0).any():
+                return "its lists of children overlap"
+        return ""
+
+
+@njit(nogil=True, cache=True)
+def count_children(count, threshold, context, renumbered, first, last, offset, children):
+    for i in range(first, last):
+        if count[i] > threshold:
+            children[renumbered[context[i]] - offset] += 1
+
+
+@njit(nogil=True, cache=True)
+def place_nodes(count, threshold, context, renumbered, first, last, offset, cursors, places):
+    """Give each node its number in `places`, after those of its history's earlier children; -1 to a pruned one."""
+    for i in range(first, last):
+        if count[i] <= threshold:
+            places[i] = -1
+        else:
+            c = renumbered[context[i]] - offset
+            places[i] = cursors[c]
+            cursors[c] += 1
+
+
+def assemble(counts: Counts, estimates: Estimates, *, allocate: Allocate = in_memory,
+             check: Callable[[], None] = lambda: None) -> Trie:
+    """The tree of counted n-grams with their estimates, without the pruned ones."""
+    size = len(counts.unigrams)
+    pairs = zip(counts.levels, estimates.threshold[1:], strict=True)
+    kept = [size, *(int((level.count > threshold).sum()) for level, threshold in pairs)]
+    nodes, inner = sum(kept), sum(kept[:-1])
+    if nodes > MAX_NODES:
+        raise InputError(f"model must have at most {MAX_NODES:,} n-grams, got {nodes:,}; use a lower order or prune")
+    words, first = allocate("words", (nodes,), np.int32)[:nodes], np.zeros(inner + 1, np.int32)
+    probabilities = allocate("all_probabilities", (nodes,), np.float32)[:nodes]
+    backoffs = np.empty(inner, np.float32)
+    words[:size] = last = numbers = np.arange(size, dtype=np.int32)
+    probabilities[:size] = _log(estimates.probabilities[0])
+    if inner:
+        backoffs[:size] = _log(estimates.backoffs[0])
+        first[0] = size
+    offset = 0
+    for k, level in enumerate(counts.levels, 1):
+        base = offset + kept[k - 1]
+        numbers = _number(level, estimates.threshold[k], numbers, first[offset : base + 1], offset, check)
+        last, offset = last[level.suffix], base
+        scatter(words, numbers, last)
+        scatter(probabilities, numbers, _log(estimates.probabilities[k]))
+        if k < len(counts.levels):
+            scatter(backoffs, numbers, _log(estimates.backoffs[k]))
+    return Trie(words, probabilities, backoffs, first, np.array(kept), missing=float(_log(np.array(estimates.missing))),
+                absolute=estimates.absolute)
+
+
+def _number(level: Level, threshold: int, numbers: np.ndarray, first: np.ndarray, offset: int,
+            check: Callable[[], None]) -> np.ndarray:
+    """int32 (n,): the node of each n-gram of a level, -1 for a pruned one; `first` of the nodes below is filled in.
+
+    numbers  nodes of the level below, which begin at `offset` in the tree
+    """
+    children = np.zeros(len(first) - 1, np.int32)
+    parts = [(start, min(start + BLOCK, len(level.count))) for start in range(0, len(level.count), BLOCK)]
+    for part in parts:
+        check()
+        count_children(level.count, threshold, level.context, numbers, *part, offset, children)
+    first[0] = offset + len(children)
+    np.cumsum(children, out=first[1:])
+    first[1:] += first[0]
+    cursors, places = first[:-1].copy(), np.empty(len(level.count), np.int32)
+    for part in parts:
+        check()
+        place_nodes(level.count, threshold, level.context, numbers, *part, offset, cursors, places)
+    return places
+
+
+@njit(nogil=True, cache=True)
+def scatter(target, places, values):
+    for i in range(len(places)):
+        if places[i] >= 0:
+            target[places[i]] = values[i]
+
+
+def _log(values: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.log10(values).astype(np.float32)
+
+
+def _map(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a checked safetensors file, read-only views of the mapped file."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    data = np.asarray(np.memmap(path, np.uint8, "r"))  # plain arrays: Numba recognizes a memmap's type slowly
+    kinds = {"I32": np.int32, "F32": np.float32, "I64": np.int64}
+    arrays = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            start, stop = (8 + length + offset for offset in entry["data_offsets"])
+            arrays[name] = data[start:stop].view(kinds[entry["dtype"]]).reshape(entry["shape"])
+    return arrays

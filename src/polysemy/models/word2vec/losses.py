@@ -1,0 +1,57 @@
+"""The loss on a few fixed places of the text, for progress: training itself never computes one."""
+from __future__ import annotations
+
+import numpy as np
+
+from polysemy.models.word2vec.config import Word2VecConfig
+from polysemy.models.word2vec.steps import Matrices
+from polysemy.runtime import random_for
+
+PLACES = 1000
+
+
+class SampledLoss:
+    """Nats a prediction (with negatives: of 1 + negatives decisions) at places drawn once, with full windows."""
+
+    def __init__(self, config: Word2VecConfig, tokens: np.ndarray, matrices: Matrices, seed: int) -> None:
+        random = random_for(seed, "word2vec", "loss")
+        self.config, self.matrices = config, matrices
+        pairs: list[tuple[int, list[int]]] = []
+        for at in np.unique(random.integers(len(tokens), size=PLACES)).tolist():
+            context = _context(tokens, at, config.window) if tokens[at] >= 0 else []
+            if context:
+                context = context if config.mode == "cbow" else [context[int(random.integers(len(context)))]]
+                pairs.append((int(tokens[at]), context))
+        self.targets = np.array([target for target, _ in pairs], np.int64)
+        self.contexts = [context for _, context in pairs]
+        if matrices.table is not None:
+            self.negatives = matrices.table[random.integers(len(matrices.table), size=(len(pairs), config.negatives))]
+
+    def __call__(self) -> float | None:
+        """Mean loss now; None where the text has no two words side by side."""
+        if not self.contexts:
+            return None
+        inputs, outputs, tree = self.matrices.inputs, self.matrices.outputs, self.matrices.tree
+        hidden = np.stack([inputs[context].mean(0) for context in self.contexts]).astype(np.float64)
+        if tree is not None:
+            lengths = tree.lengths[self.targets]
+            rows = np.repeat(np.arange(len(lengths)), lengths)
+            at = np.arange(len(rows)) + np.repeat(tree.starts[self.targets] - np.cumsum(lengths) + lengths, lengths)
+            scores = (outputs[tree.nodes[at]] * hidden[rows]).sum(1)
+            return float(np.logaddexp(0, -scores * (1 - 2.0 * tree.codes[at])).sum() / len(lengths))
+        if self.matrices.table is None:
+            scores = hidden @ outputs.T
+            top = scores.max(1, keepdims=True)
+            total = top[:, 0] + np.log(np.exp(scores - top).sum(1))
+            return float((total - scores[np.arange(len(scores)), self.targets]).mean())
+        positive = (outputs[self.targets] * hidden).sum(1)
+        negative = np.einsum("nkd,nd->nk", outputs[self.negatives], hidden)
+        real = self.negatives != self.targets[:, None]
+        return float((np.logaddexp(0, -positive) + (np.logaddexp(0, negative) * real).sum(1)).mean())
+
+
+def _context(tokens: np.ndarray, at: int, window: int) -> list[int]:
+    """The words up to `window` away on the same line."""
+    left = [int(word) for word in tokens[max(0, at - window) : at][::-1]]
+    right = [int(word) for word in tokens[at + 1 : at + 1 + window]]
+    return [word for side in (left, right) for word in side[: side.index(-1) if -1 in side else None] if word >= 0]

@@ -1,0 +1,204 @@
+"""A text as numbers of words: its vocabulary and an array of int32, from one pass over a corpus.
+
+Blocks of the corpus are scanned by threads, each with its own small table of words, and joined in their order; the
+result does not depend on threads or blocks. Memory holds the numbers (4 bytes a word) up to a limit, then they go to a
+file; the different words take about 80 bytes each, and beyond 8 million the rarest are forgotten (and counted).
+"""
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from polysemy.errors import InputError
+from polysemy.text.corpus import Document
+from polysemy.text.counts import ReadingReport
+from polysemy.text.vocabulary import UNKNOWN, Vocabulary, WordConfig
+
+if TYPE_CHECKING:
+    from polysemy.text.word_blocks import Block
+    from polysemy.text.word_scanner import Scan, Scratch
+    from polysemy.text.word_store import WordStore
+    from polysemy.text.word_table import WordTable
+
+MEMORY_BYTES = 1 << 30
+"""Numbers kept in memory when there is a folder to put more into."""
+
+
+@dataclass
+class EncodedText:
+    """A text as numbers.
+
+    tokens      int32 (n,), in memory or memory-mapped: a word's number, -1 at the end of each line, -2 for an unknown
+                word (only with keep_unknown; else it left nothing). No line is empty.
+    seconds     wall time of encoding; `bytes`: the text that was read, as UTF-8
+    forgotten   words that were forgotten because there were too many different ones, and `lost`, their occurrences
+    report      what was replaced or skipped in reading
+    """
+
+    tokens: np.ndarray
+    vocabulary: Vocabulary
+    seconds: float = 0.0
+    bytes: int = 0
+    forgotten: int = 0
+    lost: int = 0
+    report: ReadingReport = field(default_factory=ReadingReport)
+
+    @property
+    def num_tokens(self) -> int:
+        """How many of the tokens are words of the vocabulary."""
+        step = 1 << 24
+        return sum(int(np.count_nonzero(self.tokens[at : at + step] >= 0)) for at in range(0, len(self.tokens), step))
+
+    def __str__(self) -> str:
+        """One line for people: what there is, how fast it was read, and what was changed in reading."""
+        speed = self.bytes / 1e6 / max(self.seconds, 1e-9)
+        parts = [f"{self.vocabulary.total:,} words, {len(self.vocabulary):,} of them different and frequent enough",
+                 f"{self.bytes / 1e6:,.1f} MB in {self.seconds:.1f} s ({speed:,.0f} MB/s)"]
+        for count, what in ((self.report.invalid, "invalid bytes replaced"), (self.report.nuls, "NULs taken as spaces"),
+                            (self.report.bad_lines, "lines skipped"),
+                            (self.forgotten, f"rare words forgotten while counting ({self.lost:,} occurrences)")):
+            if count:
+                parts.append(f"{count:,} {what}")
+        return ", ".join(parts)
+
+
+class _Scanned(NamedTuple):
+    scans: list[Scan]
+    size: int
+    invalid: int
+    scratch: Scratch
+    report: ReadingReport
+
+
+def encode(
+    corpus: Iterable[Document],
+    config: WordConfig,
+    *,
+    folder: Path | None = None,
+    threads: int = 2,
+    vocabulary: Vocabulary | None = None,
+    stop: Callable[[], bool] | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+) -> EncodedText:
+    """The words of a corpus as numbers, and the vocabulary they belong to, in one pass.
+
+    corpus      a `Corpus`, `TextDocuments`, or any documents; a line is a sentence
+    folder      an existing folder for `words.int32` when the numbers take more than `memory_bytes`; None: memory only
+    vocabulary  use this one, with its rule, instead of learning one (of `config` then only keep_unknown counts)
+    stop        asked after each block (2 MB): true ends the reading, and what was read so far counts
+
+    Deterministic whatever the threads. InputError when there is nothing to train on: no text, no word frequent enough,
+    one word only, or none that the given vocabulary has.
+    """
+    from polysemy.text.word_store import WordStore
+
+    if threads < 1:
+        raise InputError(f"threads must be at least 1, got {threads}")
+    began = time.perf_counter()
+    store = WordStore(folder, memory_bytes)
+    try:
+        rule = config if vocabulary is None else vocabulary.config
+        result = _encode(_scan(corpus, rule, threads), store, config, vocabulary, stop or (lambda: False))
+    except BaseException:
+        store.discard()
+        raise
+    result.seconds = time.perf_counter() - began
+    return result
+
+
+def _encode(
+    scanned: Iterator[_Scanned], store: WordStore, config: WordConfig, vocabulary: Vocabulary | None,
+    stop: Callable[[], bool],
+) -> EncodedText:
+    from polysemy.text.word_store import GONE
+    from polysemy.text.word_table import WordTable
+
+    unknown = UNKNOWN if config.keep_unknown else GONE
+    table = WordTable() if vocabulary is None else WordTable.of(vocabulary.words)
+    size = words_read = known = 0
+    for block in scanned:
+        for scan in block.scans:
+            if vocabulary is None:
+                numbers = table.add(scan.words)
+            else:
+                numbers = table.find(scan.words)
+                known += int(np.count_nonzero(numbers >= 0))
+                numbers[numbers < 0] = unknown
+            store.append(scan.tokens, numbers)
+            words_read += int(np.count_nonzero(scan.tokens >= 0))
+            block.scratch.give_back(scan)
+        size += block.size
+        if stop():
+            break
+    if not words_read:
+        raise InputError(f"corpus must hold words, got {size:,} bytes without any; nothing to train on")
+    if vocabulary is not None:
+        if not known:
+            raise InputError("corpus must hold words of the given vocabulary, got none; nothing to train on")
+        tokens = store.finish(None)
+    else:
+        vocabulary, numbers = _rank(table, config, words_read, unknown)
+        tokens = store.finish(numbers)
+    return EncodedText(tokens, vocabulary, 0.0, size, table.forgotten, table.lost, block.report)
+
+
+def _rank(table: WordTable, config: WordConfig, words_read: int, unknown: int) -> tuple[Vocabulary, np.ndarray]:
+    """The vocabulary of a filled table, and the final number of each provisional one."""
+    words, counts, numbers = table.ranked(config.min_count, config.max_words)
+    if len(words) < 2:
+        raise InputError(
+            f"corpus must hold at least two different words seen {config.min_count} times (min_count), got "
+            f"{len(words)} among {words_read:,} running words; nothing to train on: add text or lower min_count"
+        )
+    final = np.full(table.next_number, unknown, np.int32)
+    final[numbers] = np.arange(len(words), dtype=np.int32)
+    return Vocabulary(words, counts, config, words_read), final
+
+
+def _scan(corpus: Iterable[Document], config: WordConfig, threads: int) -> Iterator[_Scanned]:
+    """The blocks of a corpus, scanned, in their order; a few are read ahead. All share one report and one scratch."""
+    from polysemy.text.word_blocks import read_corpus
+    from polysemy.text.word_scanner import Scratch
+
+    report, scratch = ReadingReport(), Scratch()
+    blocks = read_corpus(corpus, report)
+    if threads == 1:
+        for block in blocks:
+            yield _noted(_scan_block(block, config, scratch, report))
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque = deque()
+        try:
+            for block in blocks:
+                waiting.append(pool.submit(_scan_block, block, config, scratch, report))
+                if len(waiting) > threads:
+                    yield _noted(waiting.popleft().result())
+            while waiting:
+                yield _noted(waiting.popleft().result())
+        finally:
+            for job in waiting:
+                job.cancel()
+
+
+def _scan_block(block: Block, config: WordConfig, scratch: Scratch, report: ReadingReport) -> _Scanned:
+    from polysemy.text.word_blocks import check_nuls, mended
+    from polysemy.text.word_scanner import scan_block
+
+    data, invalid = mended(block)
+    scans = list(scan_block(data, config, scratch))
+    check_nuls(block, sum(scan.nuls for scan in scans))
+    return _Scanned(scans, len(data), invalid, scratch, report)
+
+
+def _noted(scanned: _Scanned) -> _Scanned:
+    """Enter in the report, in the order of the text, what was changed in the block."""
+    scanned.report.invalid += scanned.invalid
+    scanned.report.nuls += sum(scan.nuls for scan in scanned.scans)
+    return scanned

@@ -1,0 +1,156 @@
+"""A corpus as blocks of UTF-8 bytes for the word scanner: a line feed ends each line, no word crosses a border.
+
+A plain file of UTF-8 is handed on as it lies on disk. Everything else is decoded first by the rules of the corpus:
+compressed files, UTF-16, and JSON Lines and parquet record by record. The document rule of a text file does not matter
+here, because a line is the unit; so a compressed file gives the same words as the file itself.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from polysemy.errors import InputError
+from polysemy.text.corpus import Corpus, Document
+from polysemy.text.counts import ReadingReport
+from polysemy.text.decoding import BYTE_ORDER_MARKS, MAX_NUL_RATE, REPLACEMENT, clean_text, decode_blocks
+from polysemy.text.decompress import read_blocks
+from polysemy.text.files import TextFile
+
+BLOCK_BYTES = 2 << 20
+CUTS = (b"\n", b" ", "。".encode())
+HIGH_BITS = np.uint64(0x8080808080808080)
+
+
+class Block(NamedTuple):
+    """A stretch of a corpus. `raw`: may hold invalid UTF-8; then `mended` must see it first."""
+
+    data: bytes
+    name: str
+    raw: bool
+
+
+def read_corpus(corpus: Iterable[Document], report: ReadingReport, size: int = 0) -> Iterator[Block]:
+    """The blocks of a corpus in order, of about `size` bytes each (0: 2 MB).
+
+    A line longer than a block is cut at white space or a Chinese full stop, and goes on in the next block; a single
+    word longer than a block is cut anywhere.
+    """
+    size = size or BLOCK_BYTES
+    if not isinstance(corpus, Corpus):
+        texts = (clean_text(document.text, report) for document in corpus)
+        yield from _cut(_encoded(texts), "", size, raw=False)
+        return
+    for file, rule in zip(corpus._files, corpus.rules.values(), strict=True):
+        file.check_unchanged()
+        name = str(file.path)
+        if rule == "record":
+            yield from _cut(_encoded(corpus._texts(file, report)), name, size, raw=False)
+        elif _as_it_lies(file) and not corpus.strict:
+            yield from _cut(_file_bytes(file), name, size, raw=True)
+        else:
+            blocks = decode_blocks(read_blocks(file.path), name, corpus.strict, report)
+            yield from _cut((text.encode() for text in blocks), name, size, raw=False)
+        file.check_unchanged()
+
+
+def mended(block: Block) -> tuple[bytes, int]:
+    """The bytes of a block as valid UTF-8, each invalid sequence replaced by U+FFFD, and how many were."""
+    if not block.raw or valid_utf8(np.frombuffer(block.data, np.uint8)):
+        return block.data, 0
+    text = block.data.decode("utf-8", "replace")
+    return text.encode(), text.count(REPLACEMENT) - block.data.count(REPLACEMENT.encode())
+
+
+def check_nuls(block: Block, nuls: int) -> None:
+    """Refuse what is binary, as a corpus does."""
+    if nuls > MAX_NUL_RATE * len(block.data) and len(block.data) >= 64:
+        raise InputError(f"corpus must be text, got {block.name or 'a document'} with {nuls:,} NULs in "
+                         f"{len(block.data):,} bytes; it is binary, or UTF-16 without a byte-order mark")
+
+
+@numba.njit(nogil=True, cache=True)
+def valid_utf8(data: np.ndarray) -> bool:
+    """Is it well-formed UTF-8 to its end: no overlong form, no surrogate, nothing above U+10FFFF?"""
+    size = data.shape[0]
+    eights = data[: size - size % 8].view(np.uint64)
+    i = 0
+    while i < size:
+        if i % 8 == 0:
+            while i + 8 <= size and not eights[i >> 3] & HIGH_BITS:
+                i += 8
+            if i >= size:
+                break
+        byte = data[i]
+        if byte < 0x80:
+            i += 1
+            continue
+        more = 1 if 0xC2 <= byte <= 0xDF else 2 if 0xE0 <= byte <= 0xEF else 3 if 0xF0 <= byte <= 0xF4 else 0
+        if more == 0 or i + more >= size:
+            return False
+        lowest = 0xA0 if byte == 0xE0 else 0x90 if byte == 0xF0 else 0x80
+        highest = 0x9F if byte == 0xED else 0x8F if byte == 0xF4 else 0xBF
+        if not lowest <= data[i + 1] <= highest:
+            return False
+        for k in range(2, more + 1):
+            if data[i + k] & 0xC0 != 0x80:
+                return False
+        i += more + 1
+    return True
+
+
+def _as_it_lies(file: TextFile) -> bool:
+    """Is this a file whose bytes are the text, neither compressed nor in another encoding?"""
+    for block in read_blocks(file.path):
+        marks = [name for mark, name, _ in BYTE_ORDER_MARKS if block.startswith(mark)]
+        head = _head(file)
+        return block[: len(head)] == head and marks in ([], ["UTF-8"])
+    return True
+
+
+def _head(file: TextFile) -> bytes:
+    with open(file.path, "rb") as stream:
+        return stream.read(16)
+
+
+def _file_bytes(file: TextFile) -> Iterator[bytes]:
+    mark = BYTE_ORDER_MARKS[0][0]
+    for number, block in enumerate(read_blocks(file.path)):
+        yield block.removeprefix(mark) if number == 0 else block
+
+
+def _encoded(texts: Iterable[str]) -> Iterator[bytes]:
+    for text in texts:
+        yield text.encode()
+        yield b"\n"
+
+
+def _cut(pieces: Iterable[bytes], name: str, size: int, *, raw: bool) -> Iterator[Block]:
+    """Pieces of any length as blocks of about `size` bytes; the last one ends with a line feed."""
+    held: list[bytes] = []
+    waiting = 0
+    for piece in pieces:
+        held.append(piece)
+        waiting += len(piece)
+        if waiting >= size:
+            data = b"".join(held)
+            while len(data) >= size:
+                stop = _place(data, size)
+                yield Block(data[:stop], name, raw)
+                data = data[stop:]
+            held, waiting = [data], len(data)
+    data = b"".join(held)
+    if data:
+        yield Block(data if data.endswith(b"\n") else data + b"\n", name, raw)
+
+
+def _place(data: bytes, size: int) -> int:
+    for mark in CUTS:
+        if (place := data.rfind(mark, 0, size)) >= 0:
+            return place + len(mark)
+    stop = size
+    while stop > size - 4 and stop < len(data) and data[stop] & 0xC0 == 0x80:  # not inside a character
+        stop -= 1
+    return max(stop, 1)
