@@ -4,6 +4,7 @@ from __future__ import annotations
 import lzma
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from polysemy.text import phrases as module
 from polysemy.text.corpus import text_documents
 from polysemy.text.encoded import EncodedText, encode
 from polysemy.text.phrases import PhraseConfig, Phrases, count_pairs, join_phrases, pair_scores
-from polysemy.text.vocabulary import WordConfig
+from polysemy.text.vocabulary import Vocabulary, WordConfig
 
 TEXT = 9 * ("a trip to new york city\nnew york city hall\nthe new york times\nthe old york\n"
             "new times a hall to the city\n")
@@ -149,3 +150,22 @@ def test_rules_of_the_config_are_checked(tmp_path):
     with pytest.raises(InputError, match="must hold passes of pairs"):
         Phrases.load(tmp_path)
     assert module.FILE_NAME == "phrases.int32"
+
+
+def test_a_text_read_with_phrases_has_them_as_words_and_its_vocabulary_joins_new_text(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    names = [chr(97 + i % 26) * (1 + i // 26) for i in range(40)]
+    lines = [" ".join([*rng.choice(names, 4), *(["new", "york"] if i % 20 == 0 else []), "rare" * (i == 7),
+                       *rng.choice(names, 3)]) for i in range(600)]
+    config = WordConfig(min_count=2, phrases=1)
+    text = encode(text_documents(lines), config)
+    assert "new_york" in text.vocabulary
+    assert "rare" not in text.vocabulary
+    assert text.tokens.min() == -1  # no mark of unknown words is left
+    assert not ((text.tokens[1:] == -1) & (text.tokens[:-1] == -1)).any()
+    assert int(text.vocabulary.counts[text.vocabulary.index("new_york")]) == 30
+    text.vocabulary.save(tmp_path)
+    loaded = Vocabulary.load(tmp_path)
+    assert loaded.config == config
+    assert loaded.split("In New York b") == ["in", "new_york", "b"]
+    assert loaded.ids("new york")[0] == loaded.index("new_york")

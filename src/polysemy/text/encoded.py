@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from polysemy.errors import InputError
 from polysemy.text.corpus import Document
 from polysemy.text.counts import ReadingReport
-from polysemy.text.vocabulary import UNKNOWN, Vocabulary, WordConfig
+from polysemy.text.vocabulary import LINE_END, UNKNOWN, Vocabulary, WordConfig
 
 if TYPE_CHECKING:
     from polysemy.text.word_blocks import Block
@@ -99,6 +99,8 @@ def encode(
     """
     from polysemy.text.word_store import WordStore
 
+    if config.phrases and vocabulary is None:
+        return _with_phrases(corpus, config, folder=folder, threads=threads, stop=stop, memory_bytes=memory_bytes)
     if threads < 1:
         raise InputError(f"threads must be at least 1, got {threads}")
     began = time.perf_counter()
@@ -111,6 +113,23 @@ def encode(
         raise
     result.seconds = time.perf_counter() - began
     return result
+
+
+def _with_phrases(
+    corpus: Iterable[Document], config: WordConfig, *, folder: Path | None, **options: Any
+) -> EncodedText:
+    """`encode` with the frequent pairs of words joined; words that are left out keep their neighbors apart."""
+    from polysemy.text.phrases import PhraseConfig, join_phrases
+
+    plain = encode(corpus, config.replace(phrases=0, keep_unknown=True), folder=folder, **options)
+    text, _ = join_phrases(plain, PhraseConfig(passes=config.phrases), folder=folder)
+    text.vocabulary.config = config
+    if not config.keep_unknown:
+        tokens = np.asarray(text.tokens)
+        tokens = tokens[tokens != UNKNOWN]
+        lines = tokens == LINE_END
+        text.tokens = tokens[~(lines & np.concatenate([[True], lines[:-1]]))]  # no empty line, as always
+    return text
 
 
 def _encode(

@@ -122,7 +122,8 @@ def join_phrases(text: EncodedText, config: PhraseConfig, *, folder: Path | None
     size = renumber_all(tokens, numbers)
     seconds = text.seconds + time.perf_counter() - began
     result = replace(text, tokens=_cut_to(out, size, folder), vocabulary=vocabulary, seconds=seconds)
-    return result, Phrases(tuple(passes), config.joiner)
+    vocabulary.phrases = Phrases(tuple(passes), config.joiner)
+    return result, vocabulary.phrases
 
 
 def pair_scores(pair: np.ndarray, first: np.ndarray, second: np.ndarray, total: int, delta: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -20,11 +20,15 @@ from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.text.words import word_bounds
 
+if TYPE_CHECKING:
+    from polysemy.text.phrases import Phrases
+
 LINE_END = -1
 """Stands in a row of word numbers where a line, which is a sentence, ends."""
 UNKNOWN = -2
 """Stands in a row of word numbers for a word that is not in the vocabulary."""
 MAX_WORDS = 2**31 - 1
+MOST_PASSES = 8
 WORDS_FILE, RULE_FILE = "vocabulary.tsv", "vocabulary.json"
 
 
@@ -44,8 +48,12 @@ class WordConfig(Config):
     """keep only that many of the most frequent words (0: no limit)"""
     keep_unknown: bool = False
     """leave a mark in the encoded text where a word that is not in the vocabulary stood, instead of nothing"""
+    phrases: int = 0
+    """passes that join words which often stand together into one, new_york (0: none)"""
 
     def check(self) -> None:
+        if not 0 <= self.phrases <= MOST_PASSES:
+            raise InputError(f"phrases must be 0..{MOST_PASSES} passes, got {self.phrases}")
         if self.min_count < 1:
             raise InputError(f"min_count must be at least 1, got {self.min_count}")
         if not 0 <= self.max_words <= MAX_WORDS:
@@ -73,9 +81,12 @@ class Vocabulary:
     counts   (len(words),) whole numbers: how often each word was read
     config   the rule by which text is cut into words
     total    running words of the text, also those that are not in the vocabulary
+    phrases  how words are joined after cutting, where the config asks for phrases
     """
 
-    def __init__(self, words: Sequence[str], counts: np.ndarray, config: WordConfig, total: int) -> None:
+    def __init__(self, words: Sequence[str], counts: np.ndarray, config: WordConfig, total: int,
+                 phrases: Phrases | None = None) -> None:
+        self.phrases = phrases
         self.words = list(words)
         self.counts = np.asarray(counts, np.int64)
         self.config = config
@@ -111,8 +122,9 @@ class Vocabulary:
         return self._numbers.get(word, -1)
 
     def split(self, text: str) -> list[str]:
-        """The words of a text by this vocabulary's rule, known or not."""
-        return split_words(text, self.config)
+        """The words of one line by this vocabulary's rule, known or not, with its phrases joined."""
+        words = split_words(text, self.config)
+        return words if self.phrases is None else self.phrases.join(words)
 
     def ids(self, text: str) -> np.ndarray:
         """int32: the numbers of the words of a text, -2 for an unknown one and -1 between lines that have words."""
@@ -138,6 +150,8 @@ class Vocabulary:
             raise InputError(f"words must be valid Unicode, got one with {error.object[error.start]!r}") from error
         write_bytes(Path(folder) / WORDS_FILE, data)
         write_json(Path(folder) / RULE_FILE, {"words": len(self), "total": self.total, "rule": self.config.to_dict()})
+        if self.phrases is not None:
+            self.phrases.save(folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> Vocabulary:
@@ -165,6 +179,12 @@ class Vocabulary:
                                  f"{line[:80]!r}")
             words.append(word)
             counts[row] = int(count)
-        vocabulary = cls(words, counts, config, facts["total"])
+        vocabulary = cls(words, counts, config, facts["total"], _phrases(folder) if config.phrases else None)
         vocabulary.find("")  # numbers the words, which refuses one that stands twice
         return vocabulary
+
+
+def _phrases(folder: str | Path) -> Phrases:
+    from polysemy.text.phrases import Phrases
+
+    return Phrases.load(folder)

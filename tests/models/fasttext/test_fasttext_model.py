@@ -157,7 +157,8 @@ def test_settings_are_given_as_text_and_survive_json() -> None:
 
 def test_running_text_of_two_languages_is_trained_from_end_to_end(tmp_path: Path) -> None:
     config = FasttextConfig(size=8, min_count=1, shortest=1, longest=3, buckets=1000, window=2, subsample=0.0)
-    text = encode(text_documents(["The cats sat. 我们喜欢猫。\nThe cat sat, 我们也喜欢狗。\n" * 30]), config.word_config)
+    lines = "The cats sat. 我们喜欢猫。\nThe cat sat, 我们也喜欢狗。\n"
+    text = encode(text_documents([lines * 30]), config.word_config)
     results = fit(config, text, tmp_path, seed=1, threads=2)
     finish(tmp_path, {"recipe": "fasttext", "config": config.to_dict()})
     model = load(tmp_path)
