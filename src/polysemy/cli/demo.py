@@ -30,8 +30,16 @@ def _ratios(args: argparse.Namespace, words: list[str]) -> None:
         raise InputError("demo ratios needs a GloVe model and --words FIRST,SECOND,PROBE..., as in: "
                          "polysemy demo ratios runs/glove --words ice,steam,solid,gas,water")
     rows = ratios(args.model, words[0], words[1], words[2:])
-    shown = [(row["word"], f"{row['first']:.2e}", f"{row['second']:.2e}", f"{row['ratio']:.3g}") for row in rows]
-    header = ("probe", f"P(probe | {words[0]})", f"P(probe | {words[1]})", "ratio")
+    header = ("probe", f"P(probe | {words[0]})", f"P(probe | {words[1]})", "ratio by counts", "ratio by vectors")
+    shown = [
+        (
+            row["probe"],
+            *(f"{chance:.2e}" for chance in row["counted"]),
+            "-" if row["counted_ratio"] is None else f"{row['counted_ratio']:.3g}",
+            f"{row['learned_ratio']:.3g}",
+        )
+        for row in rows
+    ]
     text = table(header, shown, right=",".join(header[1:]))
-    emit(args, {"rows": rows}, text + f"\nfar above 1: goes with {words[0]}; far below: with {words[1]}; about 1: with "
+    emit(args, {"rows": rows}, f"{text}\nfar above 1: goes with {words[0]}; far below: with {words[1]}; about 1: with "
          "both or neither")

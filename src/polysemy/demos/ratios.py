@@ -1,34 +1,37 @@
-"""Ratios of co-occurrence probabilities: what GloVe's vectors are made to express (Pennington et al. 2014, section 3).
-
-A probe word that goes with `first` but not with `second` has a large ratio P(probe | first) / P(probe | second), one
-that goes with both or neither a ratio near 1. A trained GloVe gives log X_ij = w_i . c_j + b_i + b_j, so the ratio can
-be read from its vectors, and is smoothed where the counts are few.
-"""
+"""Ratios of co-occurrence probabilities in the text that a GloVe was trained on, by counts and by its vectors."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import polysemy
+from polysemy.artifact import read_folder
 from polysemy.errors import InputError
+from polysemy.text.corpus import Corpus
+from polysemy.text.encoded import encode
+from polysemy.text.portions import hold_out
 
 
 def ratios(folder: str | Path, first: str, second: str, probes: Sequence[str]) -> list[dict[str, Any]]:
-    """A row a probe: word, P(probe | first), P(probe | second) and their ratio, as a trained GloVe has them."""
+    """A row a probe (see `models.glove.ratios.cooccurrence_ratios`); the training text is counted once more.
+
+    InputError when the model is no GloVe, a word is unknown, or the files it was trained on are gone.
+    """
+    record = read_folder(folder).config
+    if record["recipe"] != "glove":
+        raise InputError(f"model must be a glove, got {folder}, a {record['recipe']}; train one: polysemy train glove")
+    from polysemy.models.glove.counting import count_pairs
+    from polysemy.models.glove.ratios import cooccurrence_ratios
+
     model = polysemy.load(folder)
-    if not hasattr(model, "log_counts"):
-        raise InputError(f"model must be a GloVe, got {folder}; train one with polysemy train glove")
-    numbers = {}
     for word in (first, second, *probes):
-        number = model.vocabulary.find(word)
-        if number < 0:
-            raise InputError(f"word must be in the vocabulary, got {word!r}")
-        numbers[word] = number
-    rows = [numbers[first], numbers[second]]
-    logs = model.log_counts(rows, [numbers[probe] for probe in probes])
-    chances = np.exp(logs) / model.totals[rows].astype(np.float64)[:, None]
-    return [{"word": probe, "first": float(a), "second": float(b), "ratio": float(a / b)}
-            for probe, a, b in zip(probes, *chances, strict=True)]
+        model.get_vector(word)  # an unknown word is an error that names a near one, before the text is read
+    files = [Path(name) for name in record["text"]["files"]]
+    if not files or not all(file.is_file() for file in files):
+        raise InputError(f"text that {folder} was trained on must still be there, got "
+                         f"{next((str(file) for file in files if not file.is_file()), 'no files')}")
+    corpus, _ = hold_out(Corpus(files, document=record["text"]["rule"]))
+    text = encode(corpus, model.vocabulary.config, vocabulary=model.vocabulary)
+    counts = count_pairs(text.tokens, len(model), window=model.config.window)
+    return cooccurrence_ratios(model, counts, first, second, probes)

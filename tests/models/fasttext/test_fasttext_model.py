@@ -133,7 +133,7 @@ def test_unknown_candidates_score_through_subwords_or_below_all_others(tmp_path:
 
 
 def test_a_stop_keeps_what_was_learned_and_a_budget_replaces_passes(tmp_path: Path) -> None:
-    config = FasttextConfig(size=8, min_count=1, words=WordConfig(tokens="space"), epochs=1000)
+    config = FasttextConfig(size=24, min_count=1, words=WordConfig(tokens="space"), epochs=1000)
     text = encoded(inflections(2000, set()), config)
     calls: list[Progress] = []
     (tmp_path / "a").mkdir()
@@ -156,7 +156,7 @@ def test_settings_are_given_as_text_and_survive_json() -> None:
 
 
 def test_running_text_of_two_languages_is_trained_from_end_to_end(tmp_path: Path) -> None:
-    config = FasttextConfig(size=8, min_count=1, shortest=1, longest=3, buckets=1000, window=2, subsample=0.0)
+    config = FasttextConfig(size=24, min_count=1, shortest=1, longest=3, buckets=1000, window=2, subsample=0.0)
     lines = "The cats sat. 我们喜欢猫。\nThe cat sat, 我们也喜欢狗。\n"
     text = encode(text_documents([lines * 30]), config.word_config)
     results = fit(config, text, tmp_path, seed=1, threads=2)

@@ -209,7 +209,7 @@ def keep(typingctx: Any, array: Any) -> Any:
 
 @intrinsic(prefer_literal=True)
 def prefetch(typingctx: Any, width: Any, row: Any) -> Any:
-    """Ask for a row's cache lines, to be written soon; the address need not be valid."""
+    """Ask for a row's cache lines, needed soon; the address need not be valid."""
     size, = _known(width)
 
     def emit(v: Vectors, row: Any) -> None:

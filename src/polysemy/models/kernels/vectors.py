@@ -124,11 +124,11 @@ class Vectors:
         return [b.load(slot) for slot in slots]
 
     def prefetch(self, row: Any, at: int) -> None:
-        """Ask for the cache line that holds float `at`, to be written."""
+        """Ask for the cache line that holds float `at`, into the second cache: long rows would crowd the first one."""
         pointer = BYTE.as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [pointer, INT, INT, INT])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        self.builder.call(function, [self._place(row, at, BYTE), INT(1), INT(3), INT(1)])
+        self.builder.call(function, [self._place(row, at, BYTE), INT(0), INT(2), INT(1)])
 
     def _halvings(self) -> list[tuple[list[int], list[int]]]:
         """Masks of each step of `totals`: first within quarters of four lanes, then between the quarters."""
