@@ -7,11 +7,12 @@
 
 Both tools read one plain file, made here: no blank lines, tokens as they stand between white space, and `<unk>`, `<s>`
 and `</s>` in the text written `[unk]`, `[s]`, `[/s]`, since KenLM takes them for marks; so `<unk>` is an ordinary word.
-Ours is encoding, building and writing the model folder, which can be queried as it is; the hash table for large batches
-is timed apart. KenLM is lmplz to an ARPA file, then build_binary (probing). Kernels are compiled before the clock starts.
+Ours is encoding, building and writing the model folder, which can be queried as it is; the hash table for large
+batches is timed apart. KenLM is lmplz to an ARPA file, then build_binary (probing). Kernels are compiled before the
+clock starts.
 
-Targets: build from text at least 3 times lmplz, to a queryable file at least 4.5 times lmplz + build_binary. WikiText-2:
-order 5 valid 239.98, test 224.81, order 3 test 230.89, each within 0.05.
+Targets: build from text at least 3 times lmplz, to a queryable file at least 4.5 times lmplz + build_binary.
+WikiText-2: order 5 valid 239.98, test 224.81, order 3 test 230.89, each within 0.05.
 """
 from __future__ import annotations
 

@@ -8,7 +8,9 @@
 CORPUS is text (.gz and .xz are unpacked); every tool reads the same file of lower-case words between spaces and has the
 same settings: window 5, 5 negatives, min_count 5, subsampling 1e-4, rate 0.025 (CBOW 0.05). The time is that of
 training alone, without counting words, compiling and writing; raw words a second, wall clock, with CPU seconds beside
-it, because only those can be compared on a busy machine. gensim trains from the file (its fastest way). The tools in C
+it, because only those can be compared on a busy machine. gensim trains from the file, its fastest way; there each of n
+threads lets the rate fall by only 1 / n within an epoch, which helps it on short texts, so compare quality with
+--gensim-lines, where the rate falls as documented. The tools in C
 are built here with `-O3 -march=native -ffast-math` from the named sources; their speed is what they print of themselves
 at the end (word2vec.c and fastText count CPU time; pWord2Vec's CPU seconds here are those of its whole run). Calls of
 MKL go to any CBLAS.
@@ -152,6 +154,7 @@ def ours(args: argparse.Namespace, path: Path, text: EncodedText, config: Word2V
 
 def gensim_word2vec(args: argparse.Namespace, path: Path, text: EncodedText, config: Word2VecConfig, seed: int) -> Run:
     from gensim.models import Word2Vec
+    from gensim.models.word2vec import LineSentence
 
     tree = config.loss == "hierarchical"
     model = Word2Vec(vector_size=config.size, window=config.window, min_count=5, sg=int(config.mode == "skipgram"),
@@ -159,7 +162,10 @@ def gensim_word2vec(args: argparse.Namespace, path: Path, text: EncodedText, con
                      alpha=config.first_rate, workers=args.threads, epochs=config.epochs)
     model.build_vocab(corpus_file=str(path))
     began, cpu = time.perf_counter(), time.process_time()
-    model.train(corpus_file=str(path), total_words=model.corpus_total_words, epochs=config.epochs)
+    if args.gensim_lines:
+        model.train(LineSentence(str(path)), total_examples=model.corpus_count, epochs=config.epochs)
+    else:
+        model.train(corpus_file=str(path), total_words=model.corpus_total_words, epochs=config.epochs)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     words = text.num_tokens * config.epochs
     return Run(words / seconds, words / cpu, WordVectors(list(model.wv.index_to_key), model.wv.vectors))
@@ -287,6 +293,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--sets", type=Path, help="folder of WordSim-353, SimLex-999 and analogies")
+    parser.add_argument("--gensim-lines", action="store_true", help="train gensim line by line, not from the file")
     parser.add_argument("--word2vec-c", help="word2vec.c")
     parser.add_argument("--fasttext", help="folder of fastText's repository")
     parser.add_argument("--pword2vec", help="folder of pWord2Vec's repository")

@@ -13,7 +13,8 @@ from polysemy.models import RECIPES, resolve
 
 def test_every_row_can_be_built_and_every_text_recipe_is_a_rung() -> None:
     assert all(callable(resolve(rung.build)) for rung in RUNGS.values())
-    assert {rung.recipe for rung in RUNGS.values() if rung.recipe} == {row.name for row in RECIPES.values() if row.train}
+    trained = {row.name for row in RECIPES.values() if row.train}
+    assert {rung.recipe for rung in RUNGS.values() if rung.recipe} == trained
     assert all(rung.sees and rung.costs and rung.good_for for rung in RUNGS.values())
 
 

@@ -212,6 +212,40 @@ def test_invalid_utf8_is_read_by_the_policy_that_was_asked_for(tmp_path, errors,
         read_vectors(tmp_path / "v", errors="guess")
 
 
+@pytest.mark.filterwarnings("ignore:.*(the header says|rows left out)")
+@pytest.mark.parametrize("name", FORMATS)
+def test_whatever_is_changed_in_a_file_it_is_read_whole_or_refused(tmp_path, name):
+    vectors, random = some(12, 3), random_for("mutations", name)
+    write_vectors(tmp_path / "v", vectors, name)
+    good = (tmp_path / "v").read_bytes()
+    refused: list[str] = []
+    for _ in range(400):
+        data = bytearray(good)
+        for _ in range(random.integers(1, 4)):
+            at = int(random.integers(len(data)))
+            kind = random.integers(4)
+            if kind == 0:
+                data[at] = int(random.integers(256))
+            elif kind == 1:
+                del data[at : at + int(random.integers(1, 9))]
+            elif kind == 2:
+                data[at:at] = bytes(random.choice(list(b" \n0123456789.-e\r\tn"), int(random.integers(1, 5))).tolist())
+            else:
+                del data[at:]
+            if not data:
+                break
+        try:
+            found = read_vectors(written(tmp_path / "v", bytes(data)), str(random.choice(["auto", name])))
+        except InputError as error:
+            refused.append(str(error))
+            continue
+        assert np.isfinite(found.vectors).all()
+        assert len(found) == len(found.vectors) == len(set(found.index_to_key)) >= 1
+        assert all(found.index_to_key)
+    assert 50 < len(refused) < 400
+    assert not any("\n" in message for message in refused)
+
+
 def test_nothing_is_left_behind_when_vectors_cannot_be_written(tmp_path):
     bad = WordVectors(["a"], np.array([[1, np.inf]], np.float32))
     with pytest.raises(InputError, match="must be finite to be written"):

@@ -67,6 +67,15 @@ def test_counts_and_weights_are_those_of_the_paper():
     assert weights == pytest.approx([(0.005) ** 0.75, 0.1**0.75, 1, 1], rel=1e-5)
 
 
+def test_what_is_learned_from_lies_in_files_where_the_counts_do(tmp_path):
+    counts = counts_of(2500)
+    filed = np.memmap(tmp_path / "values", np.float32, "w+", shape=counts.values.shape)
+    filed[:] = counts.values
+    for one, other in zip(targets(counts.values, 10.0, 0.75), targets(filed, 10.0, 0.75), strict=True):
+        assert isinstance(other, np.memmap)
+        assert np.array_equal(one, other)
+
+
 @pytest.mark.parametrize("tables", [FastTables, PlainTables])
 def test_a_toy_is_fitted_to_the_logarithms_of_its_counts(tables):
     counts = count_pairs(np.array([0, 1, 2, 3, -1, 3, 1, 0, 0, 2, -1, 2, 2, 1, 3], np.int32), 4, window=3)

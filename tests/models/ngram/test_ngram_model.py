@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -308,3 +310,9 @@ def test_every_ngram_is_found_where_it_lies():
     seen = set(map(tuple, trie.rows(2).tolist()))
     for pair in itertools.product(range(trie.size), repeat=2):
         assert (trie.find(list(pair)) >= 0) == (pair in seen)
+
+
+def test_importing_it_loads_neither_torch_nor_a_compiler():
+    code = "import sys, polysemy.models.ngram; print([m for m in ('torch', 'numba', 'scipy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

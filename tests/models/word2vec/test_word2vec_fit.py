@@ -202,6 +202,15 @@ def test_what_cannot_be_trained_is_refused():
     assert not matrices.outputs.any()
 
 
+def test_vectors_begin_within_the_range_and_outputs_at_zero():
+    counts = random_text().vocabulary.counts
+    for most in (0.5, 1.0):
+        matrices = begin(SMALL.replace(initial_range=most), counts, 1)
+        assert 0.95 * most / 20 < np.abs(matrices.inputs).max() <= most / 20
+        assert abs(matrices.inputs[:, :20].mean()) < 0.1 * most / 20
+        assert not matrices.outputs.any()
+
+
 def test_a_read_only_text_on_disk_is_enough(tmp_path):
     text = random_text()
     np.save(tmp_path / "tokens.npy", text.tokens)

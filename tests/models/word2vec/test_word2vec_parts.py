@@ -97,6 +97,7 @@ def test_a_tree_needs_two_words():
     ({"min_count": 0}, "min_count must be 1 to"),
     ({"subsample": 1.5}, "subsample must be 0 to 1, got 1.5"),
     ({"learning_rate": -0.1}, "learning_rate must be 0 to 10, got -0.1"),
+    ({"initial_range": -1.0}, "initial_range must be 0 to 100, got -1"),
 ])
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(InputError, match=message):

@@ -8,6 +8,7 @@ shuffling). Same text, threads and limit: same counts, bit for bit.
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -42,7 +43,7 @@ class Counts:
     def __len__(self) -> int:
         return len(self.values)
 
-    @property
+    @functools.cached_property
     def num_entries(self) -> int:
         """Cells of the symmetric matrix that are not zero."""
         return 2 * len(self) - sum(int((places[:, 0] == places[:, 1]).sum()) for R, C, places, _ in self.blocks()

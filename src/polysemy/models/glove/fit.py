@@ -31,8 +31,8 @@ def fit(config: GloveConfig, text: EncodedText, folder: Path, *, seed: int, thre
     Tensors, float32: `input`, `output` (words, size), `input_bias`, `output_bias` (words,), and `totals` (words,), the
     sum of each word's counts, which cloze scores need. Results: loss (mean cost of a count in the last whole pass, None
     without one), losses, epochs, words (running words, times passes), counts, seconds, counting_seconds, parameters,
-    stopped. `limit` (0..1, the share used of some budget) replaces `epochs` and includes counting. fast with one thread, and
-    plain, give the same bits for the same seed.
+    stopped. `limit` (0..1, the share used of some budget) replaces `epochs` and includes counting. fast with one
+    thread, and plain, give the same bits for the same seed.
     """
     if threads < 1:
         raise InputError(f"threads must be at least 1, got {threads}")

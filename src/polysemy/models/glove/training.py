@@ -36,8 +36,11 @@ class Pass:
 
 
 def targets(values: np.ndarray, x_max: float, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    """float32 logarithms of the counts and weights f(X) = min(1, (X / x_max)^alpha)."""
-    logs, weights = np.empty(len(values), np.float32), np.empty(len(values), np.float32)
+    """float32 logarithms of the counts and weights f(X) = min(1, (X / x_max)^alpha).
+
+    In files beside the counts where those lie in a file, else in memory.
+    """
+    logs, weights = (_like(values, name) for name in ("logs", "weights"))
     for start in range(0, len(values), 1 << 20):
         part = slice(start, start + (1 << 20))
         np.log(values[part], out=logs[part])
@@ -116,6 +119,12 @@ class PlainTables:
             found[name] = np.ascontiguousarray(table[:, 0, : self.size], np.float32)
             found[f"{name}_bias"] = table[:, 0, self.size].astype(np.float32)
         return found
+
+
+def _like(values: np.ndarray, name: str) -> np.ndarray:
+    if isinstance(values, np.memmap) and values.filename is not None and len(values):
+        return np.memmap(f"{values.filename}.{name}", np.float32, "w+", shape=values.shape)
+    return np.empty(len(values), np.float32)
 
 
 def _drawn(num_words: int, size: int, name: str, seed: int) -> np.ndarray:

@@ -52,8 +52,11 @@ class _Table:
     """N-grams of one order: rows (n, order) int32 of ids, log10 and back-off; `line` is -1 beyond the file's own."""
 
     def __init__(self, rows: np.ndarray, logs: np.ndarray, backoffs: np.ndarray, lines: np.ndarray) -> None:
-        self.rows, self.logs, self.backoffs, self.lines = rows, logs, backoffs, lines
-        self.keys = np.zeros(0, np.int64)
+        self.rows: np.ndarray = rows
+        self.logs: np.ndarray = logs
+        self.backoffs: np.ndarray = backoffs
+        self.lines: np.ndarray = lines
+        self.keys: np.ndarray = np.zeros(0, np.int64)
 
     @classmethod
     def of(cls, section: Section, ids: np.ndarray) -> _Table:

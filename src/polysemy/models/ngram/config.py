@@ -32,7 +32,7 @@ class NgramConfig(Config):
     k: float = 0.1
     """with add_k: how much is added to every count"""
     prune: tuple[int, ...] = ()
-    """n-grams that occur at most so often are left out: a number an order from 1 (which is 0), the last for all longer"""
+    """n-grams that occur at most so often are left out: a number an order, 0 first, the last for all longer ones"""
     kenlm_compat: bool = False
     """estimate discounts exactly as KenLM's lmplz does, its slip with the last n-gram included"""
     min_count: int = 1

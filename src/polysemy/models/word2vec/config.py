@@ -13,7 +13,7 @@ LEARNING_RATES = {"skipgram": 0.025, "cbow": 0.05}
 
 @dataclass(frozen=True, kw_only=True)
 class Word2VecConfig(Config):
-    """How word vectors are learned (Mikolov et al. 2013a, b); defaults are word2vec.c's but for mode and subsample."""
+    """How word vectors are learned (Mikolov et al. 2013a, b); defaults mostly those of gensim and word2vec.c."""
 
     mode: Literal["skipgram", "cbow"] = "skipgram"
     """skipgram: each word of the window predicts the middle; cbow: their mean does (faster, weaker on rare words)"""
@@ -35,6 +35,8 @@ class Word2VecConfig(Config):
     """code: word2vec.c's formula, which begins to drop at 2.6 times that share; paper: the published one"""
     learning_rate: float = 0.0
     """step at the start, falling to a ten-thousandth of it (0: 0.025 for skipgram, 0.05 for cbow)"""
+    initial_range: float = 1.0
+    """input vectors begin at random within this / size: gensim's 1; word2vec.c's 0.5 learns later on short texts"""
     min_count: int = 5
     """words seen less often are left out"""
     epochs: int = 5
@@ -52,7 +54,7 @@ class Word2VecConfig(Config):
         for name, (least, most) in rules.items():
             if not least <= getattr(self, name) <= most:
                 raise InputError(f"{name} must be {least} to {most:,}, got {getattr(self, name)}")
-        for name, most in {"subsample": 1.0, "learning_rate": 10.0, "negative_power": 10.0}.items():
+        for name, most in {"subsample": 1.0, "learning_rate": 10.0, "negative_power": 10.0, "initial_range": 100.0}.items():
             if not 0 <= getattr(self, name) <= most:
                 raise InputError(f"{name} must be 0 to {most:g}, got {getattr(self, name)}")
 

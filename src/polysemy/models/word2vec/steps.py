@@ -36,13 +36,14 @@ class Matrices:
 
 
 def begin(config: Word2VecConfig, counts: np.ndarray, seed: int) -> Matrices:
-    """Input vectors drawn from U(-1/2, 1/2) / size, output vectors 0, as word2vec.c begins."""
+    """Input vectors drawn from U(-1, 1) initial_range / size, output vectors 0."""
     if config.loss == "softmax" and len(counts) > MOST_WORDS:
         raise InputError(f"loss must be negative or hierarchical for more than {MOST_WORDS:,} words, got softmax for "
                          f"{len(counts):,}; or raise min_count")
     tree = huffman(counts) if config.loss == "hierarchical" else None
     table = negative_table(counts, config.negative_power) if config.loss == "negative" else None
     inputs = drawn(len(counts), config.size, random_for(seed, "word2vec", "begin"))
+    inputs *= np.float32(2 * config.initial_range)
     return Matrices(inputs, aligned(len(counts) - (tree is not None), config.size), tree, table)
 
 
