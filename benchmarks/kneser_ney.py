@@ -41,7 +41,7 @@ def main() -> None:
     args = arguments()
     with tempfile.TemporaryDirectory(dir=args.scratch) as scratch:
         folder = Path(scratch)
-        config = NgramConfig(order=args.order, words=WORDS, kenlm_compat=args.lmplz is not None)
+        config = NgramConfig(order=args.order, words=WORDS)
         plain = clean(Path(args.corpus), folder / "train.txt", int(args.megabytes * 1e6))
         print(f"{args.corpus}: {plain.stat().st_size / 1e6:.1f} MB, order {args.order}")
         warm_up(config, folder)

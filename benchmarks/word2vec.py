@@ -10,10 +10,9 @@ same settings: window 5, 5 negatives, min_count 5, subsampling 1e-4, rate 0.025 
 training alone, without counting words, compiling and writing; raw words a second, wall clock, with CPU seconds beside
 it, because only those can be compared on a busy machine. gensim trains from the file, its fastest way; there each of n
 threads lets the rate fall by only 1 / n within an epoch, which helps it on short texts, so compare quality with
---gensim-lines, where the rate falls as documented. The tools in C
-are built here with `-O3 -march=native -ffast-math` from the named sources; their speed is what they print of themselves
-at the end (word2vec.c and fastText count CPU time; pWord2Vec's CPU seconds here are those of its whole run). Calls of
-MKL go to any CBLAS.
+--gensim-lines or one thread. The tools in C are built here with `-O3 -march=native -ffast-math` from the named sources;
+their speed is what they print of themselves at the end (word2vec.c and fastText count CPU time; pWord2Vec's CPU seconds
+here are those of its whole run). Calls of MKL go to any CBLAS.
 Quality: Spearman's rho of WordSim-353 and SimLex, percent of analogies, mean over seeds.
 The second form prints the time of a step against the size of the vocabulary: the full softmax grows with it, a tree
 with its logarithm, negatives not at all.

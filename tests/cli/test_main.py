@@ -20,8 +20,8 @@ COMMANDS = {
     "--unit",
     "recipes": "--help --json --size",
     "describe": "RECIPE --help --json --preset --set --size",
-    "evaluate": "DIR --analogies --columns --data --device --help --items --json --pairs --quick --seed --task "
-    "--threads",
+    "evaluate": "DIR --analogies --columns --data --device --help --items --json --pairs --quick --seed --senses "
+    "--task --threads",
     "compare": "DIR --help --output",
     "fill": "DIR TEXT --device --help --json --threads --top",
     "score": "DIR TEXT --device --help --json --threads",

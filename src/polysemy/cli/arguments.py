@@ -230,8 +230,15 @@ def _evaluate(commands: argparse._SubParsersAction) -> None:
         "--data", nargs="*", metavar="FILE", help="text to judge on, or labels (default: what training held out)"
     )
     _columns(parser)
-    parser.add_argument("--pairs", nargs="*", metavar="FILE", help="words: pairs with how similar people find them")
-    parser.add_argument("--analogies", nargs="*", metavar="FILE", help="words: questions like questions-words.txt")
+    parser.add_argument(
+        "--pairs", nargs="*", metavar="FILE", help="words: pairs with how similar people find them; files or folders"
+    )
+    parser.add_argument(
+        "--analogies", nargs="*", metavar="FILE", help="words: questions like questions-words.txt; files or folders"
+    )
+    parser.add_argument(
+        "--senses", nargs=2, metavar=("TRAIN", "TEST"), help="words: sense-tagged occurrences, .jsonl"
+    )
     parser.add_argument("--items", metavar="FILE", help="cloze items of a ladder (jsonl) instead of making new ones")
     parser.add_argument("--quick", action="store_true", help="fewer questions")
     _machine(parser)

@@ -165,7 +165,7 @@ def _default_tasks(args: argparse.Namespace, model: Any) -> list[str]:
     asked = {
         "cloze": hasattr(model, "cloze_scores"),
         "perplexity": hasattr(model, "score"),
-        "words": hasattr(model, "most_similar") and bool(args.pairs or args.analogies),
+        "words": hasattr(model, "most_similar") and bool(args.pairs or args.analogies or args.senses),
         "classify": hasattr(model, "predict_many") and bool(args.data),
     }
     tasks = [name for name, can in asked.items() if can]
@@ -175,14 +175,17 @@ def _default_tasks(args: argparse.Namespace, model: Any) -> list[str]:
 
 
 def _words(args: argparse.Namespace, model: Any) -> dict[str, Any]:
-    """Similarity and analogies of word vectors."""
-    from polysemy.evaluation.words import evaluate_words
+    """Similarity, analogies and senses of word vectors."""
+    from polysemy.evaluation.words import evaluate_words, find_sets
 
     if not hasattr(model, "most_similar"):
         raise InputError(f"model must have word vectors for the task words, got {args.model}")
-    if not args.pairs and not args.analogies:
-        raise InputError("--pairs or --analogies must name a file for the task words, got none")
-    return evaluate_words(model, pairs=args.pairs or (), analogies=args.analogies or ())
+    if not (args.pairs or args.analogies or args.senses):
+        raise InputError("--pairs, --analogies or --senses must name files for the task words, got none")
+    pairs = {name: path for place in args.pairs or () for name, path in find_sets(place).pairs.items()}
+    analogies = {name: path for place in args.analogies or () for name, path in find_sets(place).analogies.items()}
+    senses = (Path(args.senses[0]), Path(args.senses[1])) if args.senses else None
+    return evaluate_words(model, pairs=pairs, analogies=analogies, senses=senses)
 
 
 def _classes(args: argparse.Namespace, model: Any) -> dict[str, Any]:
@@ -208,7 +211,21 @@ def _word_tables(found: dict[str, Any]) -> list[str]:
     if "analogies" in found:
         header = ("set", "part", "3CosAdd", "3CosMul", "answered")
         tables.append(table(header, analogy_rows(found["analogies"]), right=",".join(header[2:])))
+    if "senses" in found:
+        header = ("word", "senses", "test", "always the first sense", "static vector", "mean of the context")
+        tables.append(table(header, _sense_rows(found["senses"]), right=",".join(header[1:])))
+        tables.append("accuracy and macro F1; one vector a word can do no better than its most frequent sense")
     return tables
+
+
+def _sense_rows(found: dict[str, Any]) -> list[tuple[object, ...]]:
+    def scores(values: dict[str, Any]) -> list[str]:
+        return [f"{100 * values[kind]['accuracy']:.1f} % / {values[kind]['macro_f1']:.3f}"
+                for kind in ("most_frequent", "static", "context")]
+
+    rows: list[tuple[object, ...]] = [(word, values["senses"], values["test"], *scores(values))
+                                      for word, values in found["words"].items()]
+    return [*rows, ("all", "", "", *scores(found))]
 
 
 def _questions(args: argparse.Namespace, opened: Any, model: Any, work: Path, cloze: bool) -> tuple[Any, Any]:

@@ -96,7 +96,8 @@ def score(args: argparse.Namespace) -> None:
         if hasattr(model, "score_words"):
             words = [{"word": w.word, "log10": w.log10, "order": w.order, "unknown": w.unknown}
                      for w in model.score_words(text)]
-            results[-1] |= {"bits_per_byte": None, "log10_probability": math.fsum(word["log10"] for word in words), "words_scored": words}
+            results[-1] |= {"bits_per_byte": None}
+            results[-1] |= {"log10_probability": math.fsum(word["log10"] for word in words), "words_scored": words}
     pseudo = any(r["pseudo"] for r in results)
     rows = [
         (

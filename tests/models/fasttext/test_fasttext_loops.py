@@ -29,6 +29,7 @@ def toy() -> dict:
     tokens[random.random(300) < 0.08] = -1
     tokens[7] = -2
     tokens[-1] = -1
+    tokens.flags.writeable = False
     table = subword_table(WORDS, COUNTS, 2, 4, 40)
     inputs, outputs = aligned(table.num_rows, SIZE), aligned(len(WORDS), SIZE)
     inputs[:, :SIZE] = random.normal(size=(table.num_rows, SIZE))

@@ -53,11 +53,11 @@ def class_world(seed: int = 5):
     return encoded(lines, [f"{'abcdefg'[i // 8]}{'abcdefgh'[i % 8]}" for i in range(52)])
 
 
-@pytest.mark.parametrize("changes", [{}, {"mode": "cbow"}, {"loss": "hierarchical"}, {"loss": "softmax", "epochs": 1},
+@pytest.mark.parametrize("changes", [{}, {"mode": "cbow"}, {"loss": "hierarchical"}, {"loss": "softmax", "epochs": 3},
                                      {"mode": "cbow", "loss": "hierarchical"}, {"algorithm": "plain"}], ids=str)
 def test_words_of_one_topic_are_nearer_than_all_others(changes):
     text = class_world()
-    config = BASE.replace(**{"size": 16, "window": 4, "epochs": 6, "learning_rate": 0.1, **changes})
+    config = BASE.replace(**{"size": 16, "window": 4, "epochs": 8, "learning_rate": 0.03, **changes})
     matrices, _ = trained(config, text)
     kept = [i for i, word in enumerate(text.vocabulary.words) if word[0] != "g"]
     topics = np.array([text.vocabulary.words[i][0] for i in kept])

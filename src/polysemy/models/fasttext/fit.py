@@ -100,9 +100,11 @@ class _Learning:
         table = subword_table(words, counts, config.shortest, config.longest or 0, config.buckets)
         inputs = drawn(table.num_rows, config.size, random_for(seed, "fasttext", "start"))
         inputs *= 2  # the original begins with U(-1, 1) / size
+        tokens = np.asarray(text.tokens).view()
+        tokens.flags.writeable = False  # as a mapped text is: one compiled loop for both
         none = Tree(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int8))
         return cls(
-            config, text.tokens, table, thresholds(keep_probabilities(counts, config.subsample)), inputs,
+            config, tokens, table, thresholds(keep_probabilities(counts, config.subsample)), inputs,
             aligned(len(words), config.size),
             negative_table(counts, NOISE_POWER) if config.loss == "negative" else np.zeros(1, np.int32),
             fasttext_tree(counts) if config.loss == "hierarchical" else none,

@@ -51,10 +51,11 @@ class Word2VecConfig(Config):
     def check(self) -> None:
         rules = {"size": (1, 4096), "window": (1, 1000), "negatives": (1, 64), "epochs": (1, 100_000),
                  "min_count": (1, 2**31 - 1)}
+        shares = {"subsample": 1.0, "learning_rate": 10.0, "negative_power": 10.0, "initial_range": 100.0}
         for name, (least, most) in rules.items():
             if not least <= getattr(self, name) <= most:
                 raise InputError(f"{name} must be {least} to {most:,}, got {getattr(self, name)}")
-        for name, most in {"subsample": 1.0, "learning_rate": 10.0, "negative_power": 10.0, "initial_range": 100.0}.items():
+        for name, most in shares.items():
             if not 0 <= getattr(self, name) <= most:
                 raise InputError(f"{name} must be 0 to {most:g}, got {getattr(self, name)}")
 
