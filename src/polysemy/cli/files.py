@@ -60,7 +60,8 @@ def _from_arpa(source: str, target: str) -> None:
     model = read_arpa(source)
     with new_folder(target) as work:
         model.save(work)
-        finish(work, {"recipe": "ngram", "config": model.config.to_dict(), "source": Path(source).name})
+        config = model.config.replace(words=model.vocabulary.config)
+        finish(work, {"recipe": "ngram", "config": config.to_dict(), "source": Path(source).name})
     note(f"{target}: {len(model.vocabulary):,} words, order {model.order}; use it with polysemy score, fill, evaluate")
 
 
