@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": "DIR --help --output",
     "fill": "DIR TEXT --device --help --json --threads --top",
     "score": "DIR TEXT --device --help --json --threads",
+    "generate": "DIR TEXT --device --help --json --seed --temperature --threads --words",
     "classify": "DIR TEXT --device --help --json --threads --top",
     "embed": "DIR FILE --device --help --json --layer --output --pairs --pooling --threads",
     "order": "DIR FILE --device --help --json --threads",

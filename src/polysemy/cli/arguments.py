@@ -46,6 +46,7 @@ def build_parser() -> Parser:
         _compare,
         _fill,
         _score,
+        _generate,
         _classify,
         _embed,
         _order,
@@ -265,6 +266,16 @@ def _score(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("model", metavar="DIR")
     parser.add_argument("text", metavar="TEXT", help="- reads lines from standard input")
     _machine(parser, seed=False)
+    _json(parser)
+
+
+def _generate(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "generate", "use:generate", "go on writing after a text")
+    parser.add_argument("model", metavar="DIR")
+    parser.add_argument("text", metavar="TEXT", nargs="?", default="", help="what to go on from (default: nothing)")
+    parser.add_argument("--words", type=int, default=50, help="how many at most")
+    parser.add_argument("--temperature", type=float, default=1.0, help="below 1 safer, above 1 bolder")
+    _machine(parser)
     _json(parser)
 
 

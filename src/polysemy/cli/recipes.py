@@ -19,7 +19,8 @@ def recipes(args: argparse.Namespace) -> None:
 
     found = []
     for row in RECIPES.values():
-        cost = {} if row.fit else {"size": args.size, **cost_of(resolve(row.configure)(size=args.size)).to_dict()}
+        neural = row.train and not row.fit
+        cost = {} if not neural else {"size": args.size, **cost_of(resolve(row.configure)(size=args.size)).to_dict()}
         found.append(
             {
                 "recipe": row.name,
@@ -53,7 +54,7 @@ def describe(args: argparse.Namespace) -> None:
     """Everything about one recipe with its settings and their notes."""
     from polysemy.models.cost import cost_of
 
-    row = find_recipe(args.recipe)
+    row = find_recipe(args.recipe, trains=True)
     config = configured(args)
     cost = None if row.fit else cost_of(config)
     deviations = list(getattr(importlib.import_module(row.configure.partition(":")[0]), "DEVIATIONS", ()))
@@ -93,7 +94,7 @@ def configured(args: argparse.Namespace) -> Any:
     """The config that RECIPE, --size, --preset and --set ask for."""
     from polysemy.config import with_settings
 
-    config = resolve(find_recipe(args.recipe).configure)(size=args.size, preset=args.preset)
+    config = resolve(find_recipe(args.recipe, trains=True).configure)(size=args.size, preset=args.preset)
     return with_settings(config, parsed_settings(args.settings))
 
 

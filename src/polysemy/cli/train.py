@@ -17,7 +17,7 @@ def train(args: argparse.Namespace) -> None:
     """Train, or go on where the same command stopped; prints where the model is and what it reached."""
     from polysemy.models import find_recipe
 
-    if find_recipe(args.recipe).fit:
+    if find_recipe(args.recipe, trains=True).fit:
         _train_words(args)
         return
     if args.replay and not args.start:

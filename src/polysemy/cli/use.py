@@ -57,6 +57,17 @@ def fill(args: argparse.Namespace) -> None:
     emit(args, results[0] if args.text != "-" else {"results": results}, "\n\n".join(blocks))
 
 
+def generate(args: argparse.Namespace) -> None:
+    """The text with what the model writes after it; the same seed writes the same."""
+    if args.words < 1:
+        raise InputError(f"--words must be at least 1, got {args.words}")
+    if not args.temperature > 0:
+        raise InputError(f"--temperature must be above 0, got {args.temperature}")
+    model = load(args, "generate")
+    text = model.generate(args.text, args.words, seed=args.seed, temperature=args.temperature)
+    emit(args, {"prompt": args.text, "text": text, "seed": args.seed}, plain(text))
+
+
 def classify(args: argparse.Namespace) -> None:
     """The likeliest labels of each text with their probabilities."""
     if args.top < 1:
