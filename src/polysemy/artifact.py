@@ -188,6 +188,22 @@ def load_tensors(path: str | Path, *, torch: bool = True, device: str = "cpu") -
     return load_arrays(path)
 
 
+def map_tensors(path: str | Path) -> dict[str, Any]:
+    """The float32 matrices of a checked safetensors file, memory-mapped: nothing is read before its use."""
+    import numpy as np
+
+    path = Path(path)
+    shapes = check_safetensors(path)
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    for name, (dtype, shape) in shapes.items():
+        if dtype != "F32" or 0 in shape:
+            raise InputError(f"{name} must be float32 numbers, got {dtype} {shape} in {path}")
+    return {name: np.memmap(path, np.float32, "r", 8 + length + header[name]["data_offsets"][0], shape)
+            for name, (_, shape) in shapes.items()}
+
+
 def check_safetensors(path: str | Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Name -> (dtype, shape), after the header was held against the file: size, count, duplicates, ranges, holes.
 

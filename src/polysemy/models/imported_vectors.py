@@ -11,13 +11,12 @@ from typing import Self
 
 import numpy as np
 
-from polysemy.artifact import finish, new_folder, read_folder, save_tensors, write_bytes
+from polysemy.artifact import finish, map_tensors, new_folder, read_folder, save_tensors, write_bytes
 from polysemy.capability import ClozeItem
 from polysemy.errors import InputError
+from polysemy.models.vector_cloze import candidates_of, contexts_of, dot_scores, with_unknown
 from polysemy.models.vector_files import read_vectors
 from polysemy.models.vector_search import normalized
-from polysemy.models.word2vec.cloze import candidates_of, contexts_of, dot_scores, with_unknown
-from polysemy.models.word2vec.model import mapped_tensors
 from polysemy.models.word_vectors import WordVectors
 from polysemy.text.vocabulary import Vocabulary, WordConfig
 
@@ -37,7 +36,7 @@ class ImportedVectors(WordVectors):
     def load(cls, folder: str | Path) -> Self:
         """Open a run folder that `import_vectors` wrote."""
         run = read_folder(folder)
-        tensors = mapped_tensors(run.file("model.safetensors"))
+        tensors = map_tensors(run.file("model.safetensors"))
         if "input" not in tensors:
             raise InputError(f"model.safetensors must hold input, got {', '.join(tensors) or 'nothing'} in {folder}")
         return cls(Vocabulary.load(run.path), tensors["input"])

@@ -135,8 +135,9 @@ class _Run:
         """What `fit` trains on, and the facts of it for the record; labeled texts are taken as they are."""
         if _labeled(corpus):
             words = sum(len(text.split()) for text in corpus.texts)
-            return corpus, {"files": [], "rule": "labels", "report": {"documents": len(corpus), "characters": sum(map(len, corpus.texts))}, "words": words,
-                            "kept_words": words, "reading_seconds": 0.0}
+            report = {"documents": len(corpus), "characters": sum(map(len, corpus.texts))}
+            return corpus, {"files": [], "rule": "labels", "report": report, "words": words, "kept_words": words,
+                            "reading_seconds": 0.0}
         text = encode(corpus, self.config.word_config, folder=spill, threads=self.threads, stop=self.stop)
         return text, {"files": [str(path.resolve()) for path in getattr(corpus, "files", [])][:MOST_FILES],
                       "rule": corpus.document_rule, "report": asdict(corpus.report),

@@ -8,12 +8,11 @@ from typing import Self
 
 import numpy as np
 
-from polysemy.artifact import read_folder
+from polysemy.artifact import map_tensors, read_folder
 from polysemy.capability import ClozeItem
 from polysemy.errors import InputError
 from polysemy.models.glove.config import GloveConfig
-from polysemy.models.word2vec.cloze import candidates_of, contexts_of, pooled, with_unknown
-from polysemy.models.word2vec.model import mapped_tensors
+from polysemy.models.vector_cloze import candidates_of, contexts_of, pooled, with_unknown
 from polysemy.models.word_vectors import WordVectors
 from polysemy.text.vocabulary import Vocabulary
 
@@ -39,7 +38,7 @@ class GloveModel(WordVectors):
         """Open a run folder; the two matrices stay on disk and are mapped, their sum is in memory."""
         run = read_folder(folder)
         config = GloveConfig.from_dict(run.config["config"])
-        return cls(config, Vocabulary.load(run.path), mapped_tensors(run.file("model.safetensors")))
+        return cls(config, Vocabulary.load(run.path), map_tensors(run.file("model.safetensors")))
 
     def log_counts(self, words: Sequence[int], others: Sequence[int]) -> np.ndarray:
         """float64 (words, others): log X as the model has it, w_i . c_j + b_i + b_j, for numbers of words."""

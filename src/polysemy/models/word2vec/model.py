@@ -1,17 +1,17 @@
 """A trained word2vec: word vectors under gensim's names, and cloze scores from both matrices."""
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
-from polysemy.artifact import check_safetensors, read_folder
+from polysemy.artifact import map_tensors, read_folder
 from polysemy.capability import ClozeItem
 from polysemy.errors import InputError
-from polysemy.models.word2vec.cloze import candidates_of, contexts_of, dot_scores, tree_scores, with_unknown
+from polysemy.models.vector_cloze import candidates_of, contexts_of, dot_scores, with_unknown
+from polysemy.models.word2vec.cloze import tree_scores
 from polysemy.models.word2vec.config import Word2VecConfig
 from polysemy.models.word2vec.huffman import huffman
 from polysemy.models.word_vectors import WordVectors
@@ -38,7 +38,7 @@ class Word2VecModel(WordVectors):
         """Open a run folder; the matrices stay on disk and are mapped."""
         run = read_folder(folder)
         config = Word2VecConfig.from_dict(run.config["config"])
-        tensors = mapped_tensors(run.file("model.safetensors"))
+        tensors = map_tensors(run.file("model.safetensors"))
         second = "nodes" if config.loss == "hierarchical" else "output"
         for name in ("input", second):
             if name not in tensors:
@@ -60,16 +60,3 @@ class Word2VecModel(WordVectors):
         else:
             scores = dot_scores(contexts, candidates, self.outputs, self.vectors, mean=False)
         return with_unknown(scores, candidates)
-
-
-def mapped_tensors(path: Path) -> dict[str, np.ndarray]:
-    """The float32 matrices of a safetensors file, memory-mapped read-only, after its header was checked."""
-    shapes = check_safetensors(path)
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    for name, (dtype, shape) in shapes.items():
-        if dtype != "F32" or 0 in shape:
-            raise InputError(f"{name} must be float32 numbers, got {dtype} {shape} in {path}")
-    return {name: np.memmap(path, np.float32, "r", 8 + length + header[name]["data_offsets"][0], shape)
-            for name, (_, shape) in shapes.items()}
