@@ -76,8 +76,7 @@ def test_minutes_are_a_limit_beside_the_epochs(tmp_path: Path) -> None:
 def test_an_empty_text_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing to train on"):
         train_words(CONFIG.replace(min_count=1000), text_documents(TEXTS), tmp_path / "run", threads=1)
-    assert not (tmp_path / "run" / "config.json").exists()
-    assert not list((tmp_path / "run").iterdir())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_signal_keeps_what_was_learned(tmp_path: Path) -> None:

@@ -79,22 +79,23 @@ class Corpus:
         self.strict = strict
         self.field = field
         self.report = ReadingReport()
-        self._files = find_files(paths)
+        self.sources = find_files(paths)
+        """the files, with what is needed to see that they stay as they are"""
 
     @property
     def files(self) -> list[Path]:
         """The files, in reading order."""
-        return [file.path for file in self._files]
+        return [file.path for file in self.sources]
 
     @property
     def bytes(self) -> int:
         """Size of the files on disk (compressed where they are)."""
-        return sum(file.size for file in self._files)
+        return sum(file.size for file in self.sources)
 
     @functools.cached_property
     def rules(self) -> dict[Path, str]:
         """The document rule of each file: one of blank-line, line, heading, file, record."""
-        return {file.path: self._rule(file) for file in self._files}
+        return {file.path: self._rule(file) for file in self.sources}
 
     @property
     def document_rule(self) -> str:
@@ -103,19 +104,19 @@ class Corpus:
 
     def __iter__(self) -> Iterator[Document]:
         self.report = report = ReadingReport()
-        for file in self._files:
+        for file in self.sources:
             file.check_unchanged()
             name = str(file.path)
-            for text in self._texts(file, report):
+            for text in self.texts(file, report):
                 yield Document(text, name, report.documents)
                 report.documents += 1
                 report.characters += len(text)
             file.check_unchanged()
         if not report.documents:
-            names = ", ".join(str(file.path) for file in self._files[:3])
+            names = ", ".join(str(file.path) for file in self.sources[:3])
             why = f"{report.bad_lines:,} lines were skipped, {report.first_bad_line}" if report.bad_lines else \
                 "there is only white space or nothing"
-            raise InputError(f"corpus must hold text, got {names}{' ...' * (len(self._files) > 3)}: {why}")
+            raise InputError(f"corpus must hold text, got {names}{' ...' * (len(self.sources) > 3)}: {why}")
 
     def fingerprint(self) -> str:
         """Hex sha256 over the content of all files and the way they are cut into documents, not over names or times.
@@ -126,7 +127,7 @@ class Corpus:
 
     @functools.cached_property
     def _fingerprint(self) -> str:
-        parts = [[_file_digest(file), self.rules[file.path]] for file in self._files]
+        parts = [[_file_digest(file), self.rules[file.path]] for file in self.sources]
         return hashlib.sha256(json.dumps([parts, self.field]).encode()).hexdigest()
 
     def _rule(self, file: TextFile) -> str:
@@ -138,7 +139,8 @@ class Corpus:
         head = "".join(itertools.islice(blocks, 1))[:HEAD_CHARACTERS]
         return "record" if looks_like_records(head, self.field) else choose_rule(head)
 
-    def _texts(self, file: TextFile, report: ReadingReport) -> Iterator[str]:
+    def texts(self, file: TextFile, report: ReadingReport) -> Iterator[str]:
+        """The texts of one file's documents in their order; what is met on the way is counted in `report`."""
         name = str(file.path)
         if file.suffix == ".parquet":
             from polysemy.text.parquet import read_parquet

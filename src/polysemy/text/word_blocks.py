@@ -43,11 +43,11 @@ def read_corpus(corpus: Iterable[Document], report: ReadingReport, size: int = 0
         texts = (clean_text(document.text, report) for document in corpus)
         yield from _cut(_encoded(texts), "", size, raw=False)
         return
-    for file, rule in zip(corpus._files, corpus.rules.values(), strict=True):
+    for file, rule in zip(corpus.sources, corpus.rules.values(), strict=True):
         file.check_unchanged()
         name = str(file.path)
         if rule == "record":
-            yield from _cut(_encoded(corpus._texts(file, report)), name, size, raw=False)
+            yield from _cut(_encoded(corpus.texts(file, report)), name, size, raw=False)
         elif _as_it_lies(file) and not corpus.strict:
             yield from _cut(_file_bytes(file), name, size, raw=True)
         else:

@@ -5,11 +5,12 @@ last, so a folder that has one is whole.  A signal ends training early and keeps
 """
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,11 +75,8 @@ def train_words(config: Config, data: Documents | LabeledText, folder: str | Pat
               "threads": threads, "text_hash": _fingerprint(corpus), "environment": environment()}
     if _done_before(folder, record):
         return folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"output folder must be one that can be made, got {folder} ({error.strerror})") from error
-    with Signals() as signals, folder_lock(folder), tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as place:
+    with _made(folder), Signals() as signals, folder_lock(folder), \
+            tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as place:
         run = _Run(config, record, Path(place), threads, signals, budget, progress)
         run.train(corpus)
         _move(Path(place), folder)
@@ -86,6 +84,20 @@ def train_words(config: Config, data: Documents | LabeledText, folder: str | Pat
             raise InterruptError(signals.caught, f"stopped at {100 * run.done:.0f} %; what was learned is in {folder}, "
                                  "ready for use; train again with --overwrite", saved=True)
     return folder
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """The folder, which goes again when nothing came to be in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"output folder must be one that can be made, got {folder} ({error.strerror})") from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it holds something, as it should
+            folder.rmdir()
 
 
 def recipe_of(config: Config) -> str:
