@@ -88,10 +88,10 @@ def test_every_truncation_is_refused(tensors: Path, tmp_path: Path) -> None:
 )
 def test_a_lying_header_is_refused_at_once(tmp_path: Path, header: object, data: bytes, length: int | None) -> None:
     path = made(tmp_path, header, data, length)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(InputError, match="damaged"):
         check_safetensors(path)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.bin", "model.pkl", "renamed.safetensors"])

@@ -16,12 +16,23 @@ def convert(args: argparse.Namespace) -> None:
     """Write DST in another format; SRC is only read."""
     form = args.to or args.source_format
     writing = args.to is not None
+    if writing:
+        _check_exports(args.source, form)
     if form == "hf":
         (_to_hf if writing else _from_hf)(args.source, args.target)
     elif form == "arpa":
         (_to_arpa if writing else _from_arpa)(args.source, args.target)
     else:
         (_to_vectors if writing else _from_vectors)(args.source, args.target, form)
+
+
+def _check_exports(source: str, form: str) -> None:
+    from polysemy.artifact import read_folder
+    from polysemy.models import find_recipe
+
+    row = find_recipe(read_folder(source, verify=False).recipe)
+    if form not in row.exports:
+        raise InputError(f"--to must be {' or '.join(row.exports) or 'left out'} for a {row.name}, got {form}")
 
 
 def _to_hf(source: str, target: str) -> None:

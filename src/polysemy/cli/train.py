@@ -109,6 +109,7 @@ def show(args: argparse.Namespace) -> None:
     """Real training rows of this recipe on this corpus, readable."""
     import tempfile
 
+    from polysemy.models import find_recipe
     from polysemy.text.batches import Batches
     from polysemy.text.show import render
     from polysemy.text.tokenizer import Tokenizer
@@ -116,6 +117,8 @@ def show(args: argparse.Namespace) -> None:
 
     if args.examples < 1:
         raise InputError(f"--examples must be at least 1, got {args.examples}")
+    if find_recipe(args.recipe, trains=True).fit:
+        raise InputError(f"recipe must be one that trains on rows of pieces, got {args.recipe}, which reads words")
     config = configured(args)
     corpus = corpus_of(args)
     tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else None
