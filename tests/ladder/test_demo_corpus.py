@@ -109,4 +109,4 @@ def test_this_machine_gives_a_million_words_of_prose_in_half_a_minute(tmp_path: 
     text = demo_corpus(tmp_path).read_text()
     assert time.process_time() - start < 45
     assert 400_000 < len(text.split()) < 1_300_000
-    assert ">>>" not in text
+    assert not any(line.lstrip().startswith(">>>") for line in text.splitlines())  # prose may speak of prompts

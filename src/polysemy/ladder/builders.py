@@ -4,6 +4,7 @@ Each takes what all rungs share (`Work`), its row and its own folder, and gives 
 """
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -96,12 +97,17 @@ def train_recipe(work: Work, rung: Rung, folder: Path) -> Built:
 
 
 def train_words_recipe(work: Work, rung: Rung, folder: Path) -> Built:
-    """Train a recipe of counts or word vectors within the budget; a folder with a finished run is taken as it is."""
+    """Train a recipe of counts or word vectors within the budget; a folder with a finished run is taken as it is.
+
+    One that was stopped is made anew: such a run does not go on.
+    """
     from polysemy.models import load_run
     from polysemy.training.budget import Budget
     from polysemy.training.words import train_words
 
     start = time.monotonic()
+    if (folder / "config.json").is_file() and read_json(folder / "config.json")["results"]["stopped"]:
+        shutil.rmtree(folder)
 
     def show(step: Any) -> None:
         nonlocal start

@@ -165,10 +165,11 @@ class WordVectors:
         from polysemy.text.vocabulary import WordConfig, split_words
 
         vocabulary = getattr(self, "vocabulary", None)
-        rule = WordConfig() if vocabulary is None else vocabulary.config
+        split = (lambda line: split_words(line, WordConfig())) if vocabulary is None else vocabulary.split
         result = np.zeros((len(texts), self.vector_size), np.float32)
         for row, text in zip(result, texts, strict=True):
-            found = [vector for word in split_words(text, rule) if (vector := self.find_vector(word)) is not None]
+            words = [word for line in text.split("\n") for word in split(line)]
+            found = [vector for word in words if (vector := self.find_vector(word)) is not None]
             if found:
                 row[:] = normalized(np.stack(found)).mean(0)
         return result

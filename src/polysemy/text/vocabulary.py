@@ -60,6 +60,12 @@ class WordConfig(Config):
             raise InputError(f"max_words must be 0 (no limit) or up to {MAX_WORDS:,}, got {self.max_words}")
 
 
+def check_min_count(words: WordConfig, min_count: int | None, usual: int = WordConfig.min_count) -> None:
+    """Refuse a `words.min_count` that a model's own `min_count` would pass over without a word; `usual`: its default."""
+    if words.min_count not in (WordConfig.min_count, usual, min_count):
+        raise InputError(f"words.min_count must be left out, got {words.min_count}; set min_count={words.min_count}")
+
+
 def split_words(text: str, config: WordConfig) -> list[str]:
     """The words of a text by the rule of the config, in order; the plain form of what the scanner does.
 

@@ -66,7 +66,10 @@ class Scratch:
     def take(self, size: int) -> tuple[Words, np.ndarray]:
         """An empty table and room for tokens, enough for a stretch of that many bytes."""
         while self._free:
-            words, tokens = self._free.pop()
+            try:
+                words, tokens = self._free.pop()
+            except IndexError:  # another thread took the last one
+                break
             if len(tokens) >= size:
                 words.slots.fill(-1)
                 words.state.fill(0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -133,7 +134,7 @@ class _Run:
             fit: Callable[..., dict[str, Any]] = resolve(find_recipe(self.record["recipe"]).fit)
             results = fit(self.config, text, self.work, seed=self.record["seed"], threads=self.threads,
                           report=lambda moment: self.show(moment, metrics), stop=self.stop,
-                          limit=self.limit(facts["kept_words"]))
+                          limit=self.limit())
             del text  # it may be mapped from the folder that goes now
         results = {**results, "seconds": self.clock() - self.began, "stopped": self.signals.caught is not None}
         facts = {"vocabulary": results.get("vocabulary", 0), **facts}
@@ -164,12 +165,12 @@ class _Run:
         cpu = self.budget is not None and self.budget.clock == "cpu"
         return time.process_time() / self.threads if cpu else time.perf_counter()
 
-    def limit(self, words: int) -> Callable[[], float] | None:
-        """Part of the minutes, counted from now, or of the epochs that is used up; None without such a budget."""
+    def limit(self) -> Callable[[], float] | None:
+        """Part of the minutes, counted from now, that is used up; None without such a budget."""
         if self.budget is None or self.budget.minutes is None:
             return None
-        start, seconds, most = self.clock(), 60 * self.budget.minutes, max(1, getattr(self.config, "epochs", 1) * words)
-        return lambda: min(1.0, max((self.clock() - start) / seconds, self.words / most))
+        start, seconds = self.clock(), 60 * self.budget.minutes
+        return lambda: min(1.0, (self.clock() - start) / seconds)
 
     def show(self, moment: Progress, metrics: Metrics) -> None:
         seconds = self.clock() - self.began
@@ -237,6 +238,4 @@ def _move(work: Path, folder: Path) -> None:
         path.replace(folder / path.name)
     for path in folder.glob(".work-*"):
         if path != work and path.is_dir():
-            for file in path.iterdir():
-                file.unlink()
-            path.rmdir()
+            shutil.rmtree(path, ignore_errors=True)  # what a killed run left, folders with its text among it

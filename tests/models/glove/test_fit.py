@@ -125,11 +125,13 @@ def test_a_stop_while_counting_still_leaves_a_model(tmp_path):
     assert len(GloveModel.load(tmp_path / "run")) == len(topics().vocabulary)
 
 
-def test_a_budget_takes_the_place_of_epochs(tmp_path):
+def test_a_budget_ends_training_beside_the_epochs(tmp_path):
     used = iter(np.linspace(0, 1, 60))
-    results = trained(tmp_path / "run", GloveConfig(size=8, epochs=1), limit=lambda: float(next(used, 1.0)))
-    assert results["epochs"] > 5
+    results = trained(tmp_path / "run", GloveConfig(size=8, epochs=1000), limit=lambda: float(next(used, 1.0)))
+    assert 5 < results["epochs"] < 60
     assert not results["stopped"]
+    results = trained(tmp_path / "other", GloveConfig(size=8, epochs=3), limit=lambda: 0.0)
+    assert results["epochs"] == 3
 
 
 def test_counts_beyond_the_memory_limit_go_to_files_that_do_not_stay(tmp_path):

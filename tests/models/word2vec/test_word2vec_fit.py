@@ -74,16 +74,18 @@ def test_the_rate_falls_with_the_words_seen_to_its_floor():
     assert schedule.rate(0.5) == 0.5 * FLOOR
 
 
-def test_a_limit_replaces_the_epochs():
+def test_a_limit_ends_training_beside_the_epochs():
     text, asked = random_text(), []
 
     def limit():
         asked.append(1)
         return len(asked) / 40
 
-    _, results = trained(SMALL.replace(epochs=1), text, limit=limit)
-    assert results["epochs"] > 3
+    _, results = trained(SMALL.replace(epochs=1000), text, limit=limit)
+    assert 3 < results["epochs"] < 41
     assert not results["stopped"]
+    _, results = trained(SMALL, text, limit=lambda: 0.0)
+    assert results["epochs"] == SMALL.epochs
     told = []
     _, results = trained(SMALL.replace(epochs=1000), text, limit=lambda: 1.0, told=told)
     assert results["words"] == 0

@@ -85,8 +85,11 @@ class FasttextClassifier:
         return [[(self.labels[label], float(row[label])) for label in best]
                 for row, best in zip(found, order.tolist(), strict=True)]
 
-    def embed(self, texts: Sequence[str]) -> np.ndarray:
+    def embed(self, texts: Sequence[str], *, layer: int | str = -1, pooling: str = "mean",
+              pairs: Sequence[str] | None = None) -> np.ndarray:
         """float32 (texts, size): the mean of each text's rows."""
+        if pooling != "mean" or pairs is not None:
+            raise InputError(f"pooling must be mean, without pairs, for a fastText classifier, got {pooling!r}")
         features = self._features(texts)
         return _means(*self._rows(features), self.inputs, counted=not self.config.pruned)
 

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from polysemy.config import Config
 from polysemy.errors import InputError
-from polysemy.text.vocabulary import WordConfig
+from polysemy.text.vocabulary import WordConfig, check_min_count
 
 VECTOR_LOSSES = ("negative", "hierarchical", "softmax")
 LABEL_LOSSES = ("softmax", "hierarchical", "ova")
@@ -54,17 +54,15 @@ class FasttextConfig(Config):
     """at the start, falling to 0; 0.05 for vectors, 0.1 for classify"""
     epochs: int = 5
     """passes over the text"""
-    threads: int = 2
-    """of the fast algorithm; with 1 the same seed gives the same bits"""
     pruned: bool = False
     """n-grams without a row are left out of the mean, as in quantized files; otherwise they count as zeros"""
     words: WordConfig = field(default_factory=WordConfig)
+    """what a word is; its min_count is the one above"""
 
     def check(self) -> None:
         for name, low, high in (("size", 1, MAX_SIZE), ("window", 1, 1000), ("negatives", 1, 100),
                                 ("shortest", 1, 100), ("longest", 0, 100), ("buckets", 1, MAX_BUCKETS),
-                                ("word_ngrams", 1, 20), ("min_count", 1, 2**31), ("epochs", 1, 100_000),
-                                ("threads", 1, 1024)):
+                                ("word_ngrams", 1, 20), ("min_count", 1, 2**31), ("epochs", 1, 100_000)):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise InputError(f"{name} must be in {low}..{high}, got {value}")
@@ -74,6 +72,7 @@ class FasttextConfig(Config):
             raise InputError(f"subsample must be 0 (keep all) or above, got {self.subsample}")
         if self.longest and self.longest < self.shortest:
             raise InputError(f"longest must be 0 or at least shortest = {self.shortest}, got {self.longest}")
+        check_min_count(self.words, self.min_count)
         losses = VECTOR_LOSSES if self.task == "vectors" else LABEL_LOSSES
         if self.loss is not None and self.loss not in losses:
             raise InputError(f"loss must be one of {', '.join(losses)} when task is {self.task}, got {self.loss}")

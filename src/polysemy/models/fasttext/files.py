@@ -27,7 +27,7 @@ MOST_BYTES = 8 << 30
 def read_fasttext(path: str | Path) -> FasttextModel | FasttextClassifier:
     """The model in a .bin or .ftz; quantized matrices become the floats they stand for.
 
-    Its words are what stands between white space, in the case they have. Rows of n-grams that stayed zero are dropped.
+    Its words are what stands between white space, in the case they have.
     """
     return from_file(read_binary(path))
 

@@ -51,7 +51,7 @@ def fit(
 
     text: an `EncodedText` for task=vectors, a `LabeledText` for task=classify. report: called about twice a second.
     stop: true ends training early; what was learned is written. limit: the part 0..1 of a time budget that is used,
-    instead of `epochs`.
+    which ends training beside `epochs`: the rate falls by whichever is used up first.
     """
     config = config.resolved()
     if config.task == "classify":

@@ -82,7 +82,7 @@ class FasttextModel(WordVectors):
     def sentence_vector(self, text: str) -> np.ndarray:
         """float32 (size,): the mean of the unit vectors of a text's words, unknown ones by subwords; zeros for none."""
         total, count = np.zeros(self.vector_size), 0
-        for word in self.vocabulary.split(text):
+        for word in (word for line in text.split("\n") for word in self.vocabulary.split(line)):
             vector = self.find_vector(word)
             if vector is not None and (norm := float(np.linalg.norm(vector))):
                 total += vector / norm

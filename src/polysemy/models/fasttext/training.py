@@ -16,7 +16,7 @@ REPORT_SECONDS = 0.5
 
 @dataclass
 class Schedule:
-    """How far training is: by passes over the text, or by the part of a budget used where `limit` is given.
+    """How far training is: by passes over the text, or by the part of a budget used where `limit` says more.
 
     total: words a pass; rate: at the start, falling to 0 in a line.
     """
@@ -38,8 +38,8 @@ class Schedule:
     @property
     def done(self) -> float:
         """0..1"""
-        part = self.words / max(self.total * self.epochs, 1) if self.limit is None else self.limit()
-        return min(max(part, 0.0), 1.0)
+        part = self.words / max(self.total * self.epochs, 1)
+        return min(part if self.limit is None else max(part, self.limit()), 1.0)
 
     @property
     def rate_now(self) -> float:
@@ -54,8 +54,10 @@ class Schedule:
         with self._lock:
             self.words += int(words)
             self.loss_sum, self.loss_count = 0.99 * self.loss_sum + loss, 0.99 * self.loss_count + count
-        if time.perf_counter() - self._reported >= REPORT_SECONDS:
-            self._reported = time.perf_counter()
+            due = time.perf_counter() - self._reported >= REPORT_SECONDS
+            if due:
+                self._reported = time.perf_counter()
+        if due:
             self.report(Progress(done=self.done, words=self.words, loss=self.loss))
 
     @property
@@ -66,7 +68,7 @@ class Schedule:
         """Is it time to end, after so many whole passes?"""
         if self.stop():
             self.stopped = True
-        return self.stopped or (passes >= self.epochs if self.limit is None else self.limit() >= 1)
+        return self.stopped or passes >= self.epochs or (self.limit is not None and self.limit() >= 1)
 
 
 def run_blocks(

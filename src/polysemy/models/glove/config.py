@@ -7,7 +7,7 @@ from typing import Literal
 
 from polysemy.config import Config
 from polysemy.errors import InputError
-from polysemy.text.vocabulary import WordConfig
+from polysemy.text.vocabulary import WordConfig, check_min_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,7 @@ class GloveConfig(Config):
         for name, most in {"x_max": 1e12, "alpha": 10.0, "learning_rate": 10.0, "memory": 1e6}.items():
             if not 0 < getattr(self, name) <= most:
                 raise InputError(f"{name} must be above 0 and up to {most:g}, got {getattr(self, name)}")
+        check_min_count(self.words, self.min_count)
 
     @property
     def word_config(self) -> WordConfig:

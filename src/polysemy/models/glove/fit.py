@@ -31,8 +31,8 @@ def fit(config: GloveConfig, text: EncodedText, folder: Path, *, seed: int, thre
     Tensors, float32: `input`, `output` (words, size), `input_bias`, `output_bias` (words,), and `totals` (words,), the
     sum of each word's counts, which cloze scores need. Results: loss (mean cost of a count in the last whole pass, None
     without one), losses, epochs, words (running words, times passes), counts, seconds, counting_seconds, parameters,
-    stopped. `limit` (0..1, the share used of some budget) replaces `epochs` and includes counting. fast with one
-    thread, and plain, give the same bits for the same seed.
+    stopped. `limit` (0..1, the share used of some budget, counting included) ends training beside `epochs`, whichever
+    is used up first. fast with one thread, and plain, give the same bits for the same seed.
     """
     if threads < 1:
         raise InputError(f"threads must be at least 1, got {threads}")
@@ -57,6 +57,9 @@ def fit(config: GloveConfig, text: EncodedText, folder: Path, *, seed: int, thre
     finally:
         shutil.rmtree(spill, ignore_errors=True)
     tensors = {**tables.tensors(), "totals": totals}
+    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+        raise InputError(f"training must stay finite, got NaN or infinity; lower learning_rate = "
+                         f"{config.learning_rate}")
     save_tensors(folder / "model.safetensors", tensors)
     text.vocabulary.save(folder)
     watch.tell(1.0)
@@ -86,8 +89,7 @@ class _Watch:
     def ended(self, *, whole: bool) -> bool:
         """Is it over: by the user, by the budget, or, between passes, by the epochs?"""
         self.stopped = self.stopped or self.stop()
-        spent = self.limit() >= 1 if self.limit is not None else whole and self.passes >= self.epochs
-        return self.stopped or spent
+        return self.stopped or (whole and self.passes >= self.epochs) or (self.limit is not None and self.limit() >= 1)
 
     def count(self, cost: float, part: float) -> None:
         """A pass has ended, after this part of all counts."""
@@ -96,7 +98,7 @@ class _Watch:
             self.costs.append(cost)
 
     def tell(self, done: float) -> None:
-        done = min(1.0, self.limit() if self.limit is not None and done < 1 else done)
+        done = min(1.0, done if self.limit is None else max(done, self.limit()))
         words = int(self.words_a_pass * self.passes)
         self.report(Progress(done=done, words=words, loss=self.costs[-1] if self.costs else None))
 

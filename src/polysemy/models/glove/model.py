@@ -12,7 +12,7 @@ from polysemy.artifact import map_tensors, read_folder
 from polysemy.capability import ClozeItem
 from polysemy.errors import InputError
 from polysemy.models.glove.config import GloveConfig
-from polysemy.models.vector_cloze import candidates_of, contexts_of, pooled, with_unknown
+from polysemy.models.vector_cloze import candidates_of, contexts_of, dot_scores, with_unknown
 from polysemy.models.word_vectors import WordVectors
 from polysemy.text.vocabulary import Vocabulary
 
@@ -54,9 +54,8 @@ class GloveModel(WordVectors):
         """
         contexts = contexts_of(items, self.vocabulary, self.config.window)
         candidates = candidates_of(items, self.vocabulary)
-        sums = pooled(contexts, self.outputs, mean=False)
         alone = self.input_bias - np.log(np.maximum(self.totals, 1e-6))
-        scores = np.einsum("nkd,nd->nk", self.inputs[candidates].astype(np.float64), sums)
+        scores = dot_scores(contexts, candidates, self.outputs, self.inputs, mean=False)
         scores += (contexts >= 0).sum(1)[:, None] * alone[candidates].astype(np.float64)
         scores += np.where(contexts >= 0, self.output_bias[contexts], 0).sum(1, dtype=np.float64)[:, None]
         return with_unknown(scores, candidates)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from polysemy.config import Config
 from polysemy.errors import InputError
-from polysemy.text.vocabulary import WordConfig
+from polysemy.text.vocabulary import WordConfig, check_min_count
 
 MAX_ORDER = 6
 
@@ -54,6 +54,7 @@ class NgramConfig(Config):
             raise InputError(f"k must be above 0, got {self.k}; for k = 0 set smoothing=maximum_likelihood")
         if self.min_count < 1:
             raise InputError(f"min_count must be at least 1, got {self.min_count}")
+        check_min_count(self.words, self.min_count, default_words().min_count)
         if not 0 <= self.memory_gigabytes < float("inf"):
             raise InputError(f"memory_gigabytes must be 0 (half of the machine) or above, got {self.memory_gigabytes}")
         given, rising = ",".join(map(str, self.prune)), list(self.prune) == sorted(self.prune)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from polysemy.config import Config
 from polysemy.errors import InputError
-from polysemy.text.vocabulary import WordConfig
+from polysemy.text.vocabulary import WordConfig, check_min_count
 
 LEARNING_RATES = {"skipgram": 0.025, "cbow": 0.05}
 
@@ -58,6 +58,7 @@ class Word2VecConfig(Config):
         for name, most in shares.items():
             if not 0 <= getattr(self, name) <= most:
                 raise InputError(f"{name} must be 0 to {most:g}, got {getattr(self, name)}")
+        check_min_count(self.words, self.min_count)
 
     @property
     def word_config(self) -> WordConfig:

@@ -31,8 +31,8 @@ def fit(config: Word2VecConfig, text: EncodedText, folder: Path, *, seed: int, t
 
     Tensors: `input` (words, size), and `output` (words, size) or, of the tree, `nodes` (words - 1, size). Results:
     loss (on a sample), epochs, words (read, all passes), seconds and cpu_seconds (of the loops), parameters, threads,
-    stopped. `limit` (0..1, the share used of some budget) replaces `epochs`. One thread gives the same bits for the
-    same seed.
+    stopped. `limit` (0..1, the share used of some budget) ends training beside `epochs`: the rate falls by whichever is
+    used up first. One thread gives the same bits for the same seed, unless it is the limit.
     """
     matrices, results = train(config, text, seed=seed, threads=threads, report=report, stop=stop, limit=limit)
     write(config, text, matrices, folder)
@@ -44,9 +44,10 @@ def train(config: Word2VecConfig, text: EncodedText, *, seed: int, threads: int,
     """The matrices and the results; writes nothing."""
     if threads < 1:
         raise InputError(f"threads must be at least 1, got {threads}")
-    counts, tokens, num_tokens = text.vocabulary.counts, np.asarray(text.tokens), text.num_tokens
+    counts, tokens, num_tokens = text.vocabulary.counts, np.asarray(text.tokens).view(), text.num_tokens
     if not num_tokens:
         raise InputError("training text must hold words of the vocabulary, got none; add text")
+    tokens.flags.writeable = False  # as a mapped text is: one compiled loop for both
     matrices = begin(config, counts, seed)
     step = step_for(config, counts, matrices)
     loss = SampledLoss(config, tokens, matrices, seed)
@@ -71,7 +72,12 @@ def train(config: Word2VecConfig, text: EncodedText, *, seed: int, threads: int,
 
 
 def write(config: Word2VecConfig, text: EncodedText, matrices: Matrices, folder: Path) -> None:
-    """Write the vectors without their padding (the matrices are used up by this) and the vocabulary."""
+    """Write the vectors without their padding (the matrices are used up by this) and the vocabulary.
+
+    Vectors that grew beyond all bounds are an InputError: they are worth nothing.
+    """
+    if not (np.isfinite(matrices.inputs).all() and np.isfinite(matrices.outputs).all()):
+        raise InputError(f"training must stay finite, got NaN or infinity; lower learning_rate = {config.first_rate}")
     second = "output" if matrices.tree is None else "nodes"
     save_tensors(folder / "model.safetensors", {"input": unpadded(matrices.inputs, config.size),
                                                 second: unpadded(matrices.outputs, config.size)})

@@ -40,7 +40,7 @@ def parts_of(tokens: np.ndarray, count: int) -> list[tuple[int, int]]:
 
 
 class Schedule:
-    """How far training is: by words seen of `total`, or as `limit` says; and whether it was asked to stop."""
+    """How far training is: by words seen of `total`, or by `limit` if that is further; and whether it was stopped."""
 
     def __init__(self, total: int, threads: int, stop: Callable[[], bool], limit: Callable[[], float] | None) -> None:
         self.total, self.stop, self.limit = total, stop, limit
@@ -59,7 +59,7 @@ class Schedule:
         if self.limit is None:
             return self.words / (self.total + 1)
         with self.lock:
-            self.share = max(self.share, min(float(self.limit()), 1.0))
+            self.share = max(self.share, min(float(self.limit()), 1.0), self.words / (self.total + 1))
             return self.share
 
     def rate(self, first: float) -> float:
@@ -68,7 +68,7 @@ class Schedule:
 
     def over(self, passes: int, epochs: int) -> bool:
         """Whether a thread that made so many passes over its part is done."""
-        return self.halted or (passes >= epochs if self.limit is None else self.done() >= 1)
+        return self.halted or passes >= epochs or (self.limit is not None and self.done() >= 1)
 
 
 def run_threads(block: Block, parts: list[tuple[int, int]], states: list[int], schedule: Schedule, *, epochs: int,

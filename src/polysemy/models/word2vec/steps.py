@@ -57,7 +57,9 @@ def step_for(config: Word2VecConfig, counts: np.ndarray, matrices: Matrices) -> 
         return loop(tokens, at, until, stop, kept_below, *material, matrices.inputs, matrices.outputs, least,
                     config.window, np.float32(rate), np.uint64(state), *rest)
 
-    step(np.zeros(0, np.int32), 0, 0, 0, 0.0, 1)
+    nothing = np.zeros(0, np.int32)
+    nothing.flags.writeable = False  # as the text that `train` gives: Numba compiles for each kind
+    step(nothing, 0, 0, 0, 0.0, 1)
     return step
 
 
