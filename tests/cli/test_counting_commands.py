@@ -71,6 +71,9 @@ def test_word_vectors_go_out_and_come_back(folder: Path, capsys: pytest.CaptureF
     assert main(["convert", str(folder / "v.txt"), str(folder / "from-glove"), "--from", "glove"]) == 0
     one, other = (json_of(capsys, "neighbors", str(folder / name), "cat") for name in ("w2v", "from-glove"))
     assert one["neighbors"] == other["neighbors"]
+    (folder / "pairs.txt").write_text("cat dog 9\nmat roof 8\ncat mat 2\n")  # the default tasks need no text then
+    assert json_of(capsys, "evaluate", str(folder / "from-glove"), "--pairs", str(folder / "pairs.txt"))["tasks"].keys(
+    ) == {"words"}
 
 
 def test_a_classifier_learns_names_its_labels_and_is_judged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,13 +89,19 @@ def test_a_classifier_learns_names_its_labels_and_is_judged(folder: Path, capsys
     found = json_of(capsys, "evaluate", str(folder / "clf"), "--data", str(folder / "plain.tsv"), "--columns", "1,2")
     assert found["f1"] == 1.0
     assert main(["evaluate", str(folder / "clf")]) == 2
+    (folder / "lines.txt").write_text("a fine film\n")
+    assert json_of(capsys, "embed", str(folder / "clf"), str(folder / "lines.txt"))["size"] == 8
 
 
 @pytest.mark.parametrize("words", [
     ["train", "ngram", "text.txt", "-o", "x", "--steps", "3"],
     ["train", "ngram", "text.txt", "-o", "x", "--epochs", "2"],
     ["train", "word2vec", "text.txt", "-o", "x", "--from", "ngram"], ["train", "vectors", "text.txt", "-o", "x"],
-    ["train", "word2vec", "text.txt", "-o", "x", "--set", "sise=3"], ["neighbors", "ngram", "cat"],
+    ["train", "word2vec", "text.txt", "-o", "x", "--set", "sise=3"],
+    ["train", "glove", "text.txt", "-o", "x", "--set", "words.min_count=2"],
+    ["train", "fasttext", "text.txt", "-o", "x", "--set", "words.min_count=2"],
+    ["train", "ngram", "text.txt", "-o", "x", "--set", "words.min_count=2"],
+    ["neighbors", "ngram", "cat"],
     ["generate", "ngram", "a", "--temperature", "0"], ["classify", "ngram", "a"], ["describe", "vectors"],
     ["evaluate", "ngram", "--task", "words", "--pairs", "text.txt"]])
 def test_wrong_use_is_one_line(folder: Path, words: list[str], monkeypatch: pytest.MonkeyPatch,

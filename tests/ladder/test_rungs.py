@@ -1,14 +1,19 @@
 """The table of rungs, and what may be asked of it."""
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from polysemy.artifact import read_json, write_json
 from polysemy.errors import InputError
+from polysemy.ladder.builders import train_words_recipe
 from polysemy.ladder.rungs import RUNGS, choose
 from polysemy.ladder.settings import LadderConfig
 from polysemy.models import RECIPES, resolve
+from polysemy.text.corpus import text_documents
 
 
 def test_every_row_can_be_built_and_every_text_recipe_is_a_rung() -> None:
@@ -57,3 +62,16 @@ def test_a_total_is_shared_by_the_trained_rungs() -> None:
 def test_wrong_settings_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(InputError):
         LadderConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_a_rung_of_words_that_was_stopped_is_made_anew(tmp_path: Path) -> None:
+    texts = text_documents([f"the bank of river {i % 7} was green and the boat lay there" for i in range(60)])
+    split = SimpleNamespace(corpus=lambda name: texts)
+    work = SimpleNamespace(split=split, minutes=1.0, clock="wall", seed=0, unit="character", tell=lambda *line: None)
+    rung = replace(RUNGS["cbow"], settings=(("algorithm", "plain"), ("size", "8")))
+    built = train_words_recipe(work, rung, tmp_path / "run")  # type: ignore[arg-type]
+    record = read_json(tmp_path / "run" / "config.json")
+    write_json(tmp_path / "run" / "config.json", {**record, "results": {**record["results"], "stopped": True}})
+    again = train_words_recipe(work, rung, tmp_path / "run")  # type: ignore[arg-type]
+    assert built.parameters == again.parameters
+    assert not read_json(tmp_path / "run" / "config.json")["results"]["stopped"]

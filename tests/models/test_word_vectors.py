@@ -10,6 +10,8 @@ from polysemy.errors import InputError
 from polysemy.models.vector_search import best, cosines, normalized, norms_of
 from polysemy.models.word_vectors import WordVectors
 from polysemy.runtime import random_for
+from polysemy.text.phrases import Phrases
+from polysemy.text.vocabulary import Vocabulary, WordConfig
 
 WORDS = [f"w{i}" for i in range(300)]
 
@@ -181,3 +183,12 @@ def test_word_pairs_and_analogies_are_judged_as_gensim_does(vectors, tmp_path):
     assert [(s["section"], len(s["correct"]), len(s["incorrect"])) for s in sections] == [
         (s["section"], len(s["correct"]), len(s["incorrect"])) for s in peer_sections
     ]
+
+
+def test_a_text_is_embedded_with_the_phrases_of_the_vocabulary():
+    vocabulary = Vocabulary(["new_york", "new", "york"], np.ones(3), WordConfig(min_count=1, phrases=1), 3,
+                            Phrases(({("new", "york"): 9.0},)))
+    vectors = WordVectors(vocabulary.words, np.eye(3, dtype=np.float32))
+    assert vectors.embed(["new york"])[0].tolist() == [0.0, 0.5, 0.5]
+    vectors.vocabulary = vocabulary  # type: ignore[attr-defined]
+    assert vectors.embed(["new york", "new\nyork"]).tolist() == [[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]

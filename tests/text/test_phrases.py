@@ -15,6 +15,7 @@ from polysemy.text.corpus import text_documents
 from polysemy.text.encoded import EncodedText, encode
 from polysemy.text.phrases import PhraseConfig, Phrases, count_pairs, join_phrases, pair_scores
 from polysemy.text.vocabulary import Vocabulary, WordConfig
+from polysemy.text.word_store import drop_unknown
 
 TEXT = 9 * ("a trip to new york city\nnew york city hall\nthe new york times\nthe old york\n"
             "new times a hall to the city\n")
@@ -152,6 +153,13 @@ def test_rules_of_the_config_are_checked(tmp_path):
     assert module.FILE_NAME == "phrases.int32"
 
 
+@pytest.mark.parametrize("chunk", [1, 2, 3, 100])
+def test_marks_of_unknown_words_are_dropped_with_the_lines_they_leave_empty(chunk: int, monkeypatch) -> None:
+    monkeypatch.setattr("polysemy.text.word_store.CHUNK", chunk)
+    tokens = np.array([-2, -1, 5, -2, 6, -1, -2, -2, -1, -2, -1, 7, -1, -2], np.int32)
+    assert tokens[: drop_unknown(tokens)].tolist() == [5, 6, -1, 7, -1]
+
+
 def test_a_text_read_with_phrases_has_them_as_words_and_its_vocabulary_joins_new_text(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     names = [chr(97 + i % 26) * (1 + i // 26) for i in range(40)]
@@ -164,8 +172,13 @@ def test_a_text_read_with_phrases_has_them_as_words_and_its_vocabulary_joins_new
     assert text.tokens.min() == -1  # no mark of unknown words is left
     assert not ((text.tokens[1:] == -1) & (text.tokens[:-1] == -1)).any()
     assert int(text.vocabulary.counts[text.vocabulary.index("new_york")]) == 30
+    in_file = encode(text_documents(lines), config, folder=tmp_path)
+    assert isinstance(in_file.tokens, np.memmap)
+    assert in_file.tokens.tolist() == text.tokens.tolist()
     text.vocabulary.save(tmp_path)
     loaded = Vocabulary.load(tmp_path)
     assert loaded.config == config
     assert loaded.split("In New York b") == ["in", "new_york", "b"]
     assert loaded.ids("new york")[0] == loaded.index("new_york")
+    with pytest.raises(InputError, match="vocabulary must have no phrases"):
+        encode(text_documents(lines), config, vocabulary=loaded)

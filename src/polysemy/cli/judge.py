@@ -129,7 +129,7 @@ def evaluate(args: argparse.Namespace) -> None:
     if hasattr(model, "to"):
         set_threads(args.threads)
         model = model.to(args.device)
-    tasks = tasks or _default_tasks(args, model)
+    tasks = tasks or _default_tasks(args, model, (opened.config.get("text") or {}).get("files"))
     found = {}
     if any(name in OF_TEXT for name in tasks):
         from polysemy.evaluation import evaluate as judge
@@ -160,12 +160,14 @@ def evaluate(args: argparse.Namespace) -> None:
     emit(args, result, "\n".join([*tables, *_word_tables(found.get("words", {})), *remarks]))
 
 
-def _default_tasks(args: argparse.Namespace, model: Any) -> list[str]:
-    """What this model can be asked, with the files that were named."""
+def _default_tasks(args: argparse.Namespace, model: Any, files: list[str] | None) -> list[str]:
+    """What this model, trained on these files, can be asked with the files that were named."""
+    words = hasattr(model, "most_similar") and bool(args.pairs or args.analogies or args.senses)
+    text = bool(args.items or args.data or files) or not words  # vectors of another tool's file know no text
     asked = {
-        "cloze": hasattr(model, "cloze_scores"),
-        "perplexity": hasattr(model, "score"),
-        "words": hasattr(model, "most_similar") and bool(args.pairs or args.analogies or args.senses),
+        "cloze": text and hasattr(model, "cloze_scores"),
+        "perplexity": text and hasattr(model, "score"),
+        "words": words,
         "classify": hasattr(model, "predict_many") and bool(args.data),
     }
     tasks = [name for name, can in asked.items() if can]

@@ -16,7 +16,7 @@ from polysemy.text.portions import hold_out
 def ratios(folder: str | Path, first: str, second: str, probes: Sequence[str]) -> list[dict[str, Any]]:
     """A row a probe (see `models.glove.ratios.cooccurrence_ratios`); the training text is counted once more.
 
-    InputError when the model is no GloVe, a word is unknown, or the files it was trained on are gone.
+    InputError when the model is no GloVe, a word is unknown, or the files it was trained on are gone or have changed.
     """
     record = read_folder(folder).config
     if record["recipe"] != "glove":
@@ -31,7 +31,11 @@ def ratios(folder: str | Path, first: str, second: str, probes: Sequence[str]) -
     if not files or not all(file.is_file() for file in files):
         raise InputError(f"text that {folder} was trained on must still be there, got "
                          f"{next((str(file) for file in files if not file.is_file()), 'no files')}")
-    corpus, _ = hold_out(Corpus(files, document=record["text"]["rule"]))
-    text = encode(corpus, model.vocabulary.config, vocabulary=model.vocabulary)
+    whole = Corpus(files, document=record["text"]["rule"])
+    corpus = next((part for part in (hold_out(whole)[0], whole) if part.fingerprint() == record["text_hash"]), None)
+    if corpus is None:
+        raise InputError(f"text that {folder} was trained on must be what it was, got files that have changed, or more "
+                         "of them than its record names")
+    text = encode(corpus, model.config.word_config)  # the same text: the same words with the same numbers
     counts = count_pairs(text.tokens, len(model), window=model.config.window)
     return cooccurrence_ratios(model, counts, first, second, probes)

@@ -19,7 +19,7 @@ import numpy as np
 from polysemy.errors import InputError
 from polysemy.text.corpus import Document
 from polysemy.text.counts import ReadingReport
-from polysemy.text.vocabulary import LINE_END, UNKNOWN, Vocabulary, WordConfig
+from polysemy.text.vocabulary import UNKNOWN, Vocabulary, WordConfig
 
 if TYPE_CHECKING:
     from polysemy.text.word_blocks import Block
@@ -91,7 +91,8 @@ def encode(
 
     corpus      a `Corpus`, `TextDocuments`, or any documents; a line is a sentence
     folder      an existing folder for `words.int32` when the numbers take more than `memory_bytes`; None: memory only
-    vocabulary  use this one, with its rule, instead of learning one (of `config` then only keep_unknown counts)
+    vocabulary  use this one, with its rule, instead of learning one (of `config` then only keep_unknown counts); it may
+                not have phrases
     stop        asked after each block (2 MB): true ends the reading, and what was read so far counts
 
     Deterministic whatever the threads. InputError when there is nothing to train on: no text, no word frequent enough,
@@ -101,6 +102,8 @@ def encode(
 
     if config.phrases and vocabulary is None:
         return _with_phrases(corpus, config, folder=folder, threads=threads, stop=stop, memory_bytes=memory_bytes)
+    if vocabulary is not None and vocabulary.phrases is not None:
+        raise InputError("vocabulary must have no phrases to number a corpus, got one that joins words; use its `ids`")
     if threads < 1:
         raise InputError(f"threads must be at least 1, got {threads}")
     began = time.perf_counter()
@@ -122,13 +125,8 @@ def _with_phrases(
     from polysemy.text.phrases import PhraseConfig, join_phrases
 
     plain = encode(corpus, config.replace(phrases=0, keep_unknown=True), folder=folder, **options)
-    text, _ = join_phrases(plain, PhraseConfig(passes=config.phrases), folder=folder)
+    text, _ = join_phrases(plain, PhraseConfig(passes=config.phrases), folder=folder, keep_unknown=config.keep_unknown)
     text.vocabulary.config = config
-    if not config.keep_unknown:
-        tokens = np.asarray(text.tokens)
-        tokens = tokens[tokens != UNKNOWN]
-        lines = tokens == LINE_END
-        text.tokens = tokens[~(lines & np.concatenate([[True], lines[:-1]]))]  # no empty line, as always
     return text
 
 

@@ -24,7 +24,7 @@ from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.text.encoded import EncodedText
 from polysemy.text.vocabulary import MAX_WORDS, UNKNOWN, Vocabulary
-from polysemy.text.word_store import GONE, renumber_all
+from polysemy.text.word_store import GONE, drop_unknown, renumber_all
 
 FILE_NAME = "phrases.int32"
 MOST_PAIRS = 1 << 24
@@ -95,13 +95,14 @@ class Phrases:
             raise InputError(f"{path} must hold passes of pairs with scores and a joiner, got others") from error
 
 
-def join_phrases(text: EncodedText, config: PhraseConfig, *, folder: Path | None = None) -> tuple[EncodedText, Phrases]:
+def join_phrases(text: EncodedText, config: PhraseConfig, *, folder: Path | None = None, keep_unknown: bool = True
+                 ) -> tuple[EncodedText, Phrases]:
     """The text with its phrases as single words and a vocabulary that has them, and the phrases.
 
     Words of which fewer than min_count are left, because they stand in phrases, leave the vocabulary as phrases do that
     are not frequent enough; what max_words says holds again. Encode with keep_unknown=True where words that left
-    nothing should keep their neighbors apart. `text` is not changed; the result is in memory, or memory-mapped in
-    `folder` where one is given. Deterministic.
+    nothing should keep their neighbors apart, and join with keep_unknown=False to have their marks dropped then. `text`
+    is not changed; the result is in memory, or memory-mapped in `folder` where one is given. Deterministic.
     """
     began = time.perf_counter()
     words, total = list(text.vocabulary.words), text.vocabulary.total
@@ -120,6 +121,7 @@ def join_phrases(text: EncodedText, config: PhraseConfig, *, folder: Path | None
         total -= before - len(tokens)
     vocabulary, numbers = _rank(words, _counts(tokens, len(words)), text.vocabulary, total)
     size = renumber_all(tokens, numbers)
+    size = size if keep_unknown else drop_unknown(tokens[:size])
     seconds = text.seconds + time.perf_counter() - began
     result = replace(text, tokens=_cut_to(out, size, folder), vocabulary=vocabulary, seconds=seconds)
     vocabulary.phrases = Phrases(tuple(passes), config.joiner)

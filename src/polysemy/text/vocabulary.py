@@ -61,7 +61,7 @@ class WordConfig(Config):
 
 
 def check_min_count(words: WordConfig, min_count: int | None, usual: int = WordConfig.min_count) -> None:
-    """Refuse a `words.min_count` that a model's own `min_count` would pass over without a word; `usual`: its default."""
+    """Refuse a `words.min_count` that a model's own `min_count`, by default `usual`, would pass over in silence."""
     if words.min_count not in (WordConfig.min_count, usual, min_count):
         raise InputError(f"words.min_count must be left out, got {words.min_count}; set min_count={words.min_count}")
 

@@ -122,6 +122,20 @@ def renumber_all(tokens: np.ndarray, numbers: np.ndarray) -> int:
     return size
 
 
+def drop_unknown(tokens: np.ndarray) -> int:
+    """Take the marks of unknown words out of tokens, in place, and lines that are empty then; how many are left."""
+    size, inside = 0, False
+    for start in range(0, len(tokens), CHUNK):
+        part = tokens[start : start + CHUNK]
+        part = part[part != UNKNOWN]
+        ends = part == LINE_END
+        part = part[~(ends & np.concatenate([[not inside], ends[:-1]])[: len(part)])]
+        tokens[size : size + len(part)] = part
+        size += len(part)
+        inside = bool(size and tokens[size - 1] != LINE_END)
+    return size
+
+
 @numba.njit(nogil=True, cache=True)
 def _renumber(tokens, numbers, out, inside):
     """numbers[token] for each, written to the front of `out` (which may be `tokens` itself); how many were written."""

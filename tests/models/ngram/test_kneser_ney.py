@@ -17,7 +17,7 @@ from polysemy.models.ngram.kneser_ney import last_ngram
 from polysemy.models.ngram.partitions import Scratch, count_in_partitions, ranges
 from polysemy.models.ngram.scoring import Scorer
 from polysemy.models.ngram.sorting import sort_positions
-from polysemy.models.ngram.stream import BOUNDARY, cut_stream, to_stream
+from polysemy.models.ngram.stream import BOUNDARY, cut_tokens, to_stream
 
 ORDERS = range(1, 7)
 TINY = "a b a b c\na b\nb a c d\nd"
@@ -165,8 +165,9 @@ def test_partitions_cover_all_words_within_the_limit():
         assert all(counts[low:high].sum() <= records or (counts[low:high] > 0).sum() == 1 for low, high in found)
 
 
-def test_a_stream_is_cut_at_the_end_of_a_sentence():
-    stream = to_stream(encoded("a b c\nd e\nf").tokens)
-    assert cut_stream(stream, 2).tolist() == stream[:5].tolist()
-    assert cut_stream(stream, 5).tolist() == stream[:8].tolist()
-    assert cut_stream(stream, 100) is stream
+def test_a_text_is_cut_at_the_end_of_a_sentence(monkeypatch):
+    monkeypatch.setattr("polysemy.models.ngram.stream.LOOK", 2)
+    tokens = encoded("a b c\nd e\nf").tokens
+    assert cut_tokens(tokens, 2).tolist() == tokens[:4].tolist()
+    assert cut_tokens(tokens, 5).tolist() == tokens[:7].tolist()
+    assert cut_tokens(tokens, 100) is tokens

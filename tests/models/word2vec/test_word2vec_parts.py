@@ -14,6 +14,7 @@ from polysemy.models.word2vec.cloze import path_log_probabilities
 from polysemy.models.word2vec.config import Word2VecConfig, configure
 from polysemy.models.word2vec.huffman import huffman
 from polysemy.models.word2vec.subsampling import keep_probabilities
+from polysemy.text.vocabulary import WordConfig
 
 
 def test_both_subsampling_formulas_give_their_known_values():
@@ -114,3 +115,5 @@ def test_settings_survive_json_and_reach_the_words():
     config = configure("mini").replace(min_count=2, mode="cbow")
     assert Word2VecConfig.from_dict(config.to_dict()) == config
     assert config.word_config.min_count == 2
+    with pytest.raises(InputError, match=r"words\.min_count must be left out, got 3; set min_count=3"):
+        Word2VecConfig(words=WordConfig(min_count=3))

@@ -98,6 +98,8 @@ def count_pairs(
     """
     if window < 1:
         raise InputError(f"window must be at least 1, got {window}")
+    tokens = np.asarray(tokens).view()
+    tokens.flags.writeable = False  # as a mapped text is: one compiled loop for both
     rows = -(-num_words // SIDE)
     blocks, pieces = rows * (rows + 1) // 2, range(0, len(tokens), PIECE_TOKENS)
     store = _Store(blocks, memory_bytes // 2, folder)

@@ -17,7 +17,7 @@ from polysemy.models.ngram.estimates import Estimates
 from polysemy.models.ngram.kneser_ney import kneser_ney, last_ngram
 from polysemy.models.ngram.maximum_likelihood import maximum_likelihood
 from polysemy.models.ngram.partitions import Scratch, count_in_partitions
-from polysemy.models.ngram.stream import OFFSET, cut_stream, to_stream
+from polysemy.models.ngram.stream import OFFSET, cut_tokens, to_stream
 from polysemy.models.ngram.stupid_backoff import stupid_backoff
 from polysemy.models.ngram.trie import Trie, assemble
 
@@ -35,16 +35,14 @@ def build(tokens: np.ndarray, words: int, config: NgramConfig, *, scratch: Path 
     """
     size = words + OFFSET
     memory = memory_limit(config)
-    count = len(tokens) if not limit else min(limit, len(tokens))
-    if scratch is None or memory_needed(count, config.order) <= memory:
+    tokens = cut_tokens(tokens, limit) if limit else tokens
+    if scratch is None or memory_needed(len(tokens), config.order) <= memory:
         stream = to_stream(tokens)
-        stream = cut_stream(stream, limit) if limit else stream
         return _finish(count_ngrams(stream, size, config.order, check=check), stream, size, config, in_memory, check)
     folder = Path(tempfile.mkdtemp(prefix=".counting.", dir=scratch))
     try:
         files = Scratch(folder)
         stream = to_stream(tokens, files)
-        stream = cut_stream(stream, limit) if limit else stream
         counts = count_in_partitions(stream, size, config.order, allocate=files, memory=memory // 2, check=check)
         return _finish(counts, stream, size, config, files, check)
     finally:

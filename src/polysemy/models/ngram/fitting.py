@@ -45,8 +45,9 @@ def fit(config: NgramConfig, text: EncodedText, folder: Path, *, seed: int = 0, 
     text.vocabulary.save(folder)
     report(Progress(done=1.0, words=facts["tokens"]))
     seconds = time.perf_counter() - began
-    return {**facts, "words": words, "parameters": len(trie.words) + len(trie.backoffs), "epochs": 1, "loss": None,
-            "stopped": stopped, "fit_seconds": seconds}
+    return {**facts, "words": facts["tokens"], "vocabulary": words,
+            "parameters": len(trie.words) + len(trie.backoffs), "epochs": 1, "loss": None, "stopped": stopped,
+            "fit_seconds": seconds}
 
 
 class _Pulse:

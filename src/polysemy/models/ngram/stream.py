@@ -17,6 +17,8 @@ UNKNOWN_ID, BOUNDARY, FIRST_WORD = 0, 1, 2
 OFFSET = 2
 """model id = token of EncodedText + OFFSET; line ends and unknown words included"""
 MAX_TOKENS = 2**31 - 2
+LOOK = 1 << 16
+"""tokens among which the end of a sentence is looked for at a time"""
 
 assert (UNKNOWN + OFFSET, LINE_END + OFFSET) == (UNKNOWN_ID, BOUNDARY)
 
@@ -39,9 +41,10 @@ def to_stream(tokens: np.ndarray, allocate: Callable[..., np.ndarray] | None = N
     return stream
 
 
-def cut_stream(stream: np.ndarray, tokens: int) -> np.ndarray:
-    """The beginning of a stream: whole sentences, about `tokens` tokens."""
-    if len(stream) - 1 <= tokens:
-        return stream
-    ends = np.flatnonzero(stream[tokens:] == BOUNDARY)
-    return stream[: tokens + int(ends[0]) + 1]
+def cut_tokens(tokens: np.ndarray, limit: int) -> np.ndarray:
+    """The beginning of a text as in EncodedText: whole sentences, about `limit` tokens."""
+    for start in range(max(limit - 1, 0), len(tokens), LOOK):
+        ends = np.flatnonzero(tokens[start : start + LOOK] == LINE_END)
+        if len(ends):
+            return tokens[: start + int(ends[0]) + 1]
+    return tokens
