@@ -39,7 +39,7 @@ def test_the_best_is_shipped_when_nothing_ties_with_it() -> None:
     advice = advise(rung("a", 0.4), rung("b", 0.3, 1.0, 1.0), counting(0.2))
     assert advice["choice"] == "a"
     assert advice["ties"] == []
-    assert "nothing ties" in text_of(advice, "Why")
+    assert "no other trained rung ties" in text_of(advice, "Why")
 
 
 def test_of_the_tied_the_fastest_is_shipped() -> None:

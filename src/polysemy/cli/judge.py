@@ -146,18 +146,35 @@ def evaluate(args: argparse.Namespace) -> None:
         **{key: value for task in found.values() for key, value in task.items() if not isinstance(value, dict)},
         "tasks": found,
     }
-    write_json(opened.path / "evaluation.json", result)
+    write_json(opened.path / "evaluation.json", _with_older(opened, result))
     rows = [
         (task, name.replace("_", " "), _shown(value))
         for task, values in found.items()
         for name, value in values.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     ]
+    rows += [
+        (task, "95 % interval of accuracy", f"{values['interval'][0]:.4g} to {values['interval'][1]:.4g}")
+        for task, values in found.items()
+        if values.get("interval")
+    ]
     remarks = [
         f"{task}: {values[name]}" for task, values in found.items() for name in ("label", "note") if values.get(name)
     ]
     tables = [table(("task", "", "value"), rows, right="value")] if rows else []
     emit(args, result, "\n".join([*tables, *_word_tables(found.get("words", {})), *remarks]))
+
+
+def _with_older(opened: Any, result: dict[str, Any]) -> dict[str, Any]:
+    """The result with the tasks that this very model was asked before and not now."""
+    from polysemy.artifact import read_json
+
+    path = opened.path / "evaluation.json"
+    key = {name: entry["sha256"] for name, entry in opened.config.get("files", {}).items()}
+    old = read_json(path) if path.is_file() else {}
+    if not isinstance(old, dict) or old.get("files") != key:
+        return {**result, "files": key}
+    return {**old, **result, "files": key, "tasks": {**old.get("tasks", {}), **result["tasks"]}}
 
 
 def _default_tasks(args: argparse.Namespace, model: Any, files: list[str] | None) -> list[str]:

@@ -57,7 +57,10 @@ def lines_of(path: str) -> list[str]:
         raise InputError(
             f"input must be UTF-8, got byte {error.object[error.start]:#04x} at {error.start} of {path}"
         ) from error
+    blank = sum(not line.strip() for line in lines) - (lines[-1:] == [""])
     lines = [line for line in lines if line.strip()]
+    if blank > 0 and lines:
+        note(f"{blank} blank line{'s' * (blank > 1)} left out: results are of the other {len(lines)}, in their order")
     if not lines:
         raise InputError(f"input must hold at least one line of text, got none in {path}")
     return lines

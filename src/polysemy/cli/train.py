@@ -65,6 +65,10 @@ def _train_words(args: argparse.Namespace) -> None:
     for name, flag in NEURAL_ONLY.items():
         if getattr(args, name):
             raise InputError(f"{flag} must be left out for {args.recipe}, which is trained anew in one go")
+    if args.size != "mini" or args.device not in ("auto", "cpu"):
+        given = "--size" if args.size != "mini" else "--device"
+        raise InputError(f"{given} must be left out for {args.recipe}, which runs on the CPU; polysemy describe "
+                         f"{args.recipe} lists its own settings")
     config, folder = configured(args), Path(args.output)
     budget = budget_of(args, default=False)
     corpus = labels_of(args) if getattr(config, "reads", "text") == "labels" else corpus_of(args)
@@ -84,6 +88,9 @@ def _tell(args: argparse.Namespace, folder: Path) -> None:
     """What the finished run read and reached, as a table or JSON."""
     result = summary(folder)
     note(reading(result["text"]))
+    if "vocabulary" in result["text"]:
+        _tell_words(args, result)
+        return
     emit(
         args,
         result,
@@ -103,6 +110,15 @@ def _tell(args: argparse.Namespace, folder: Path) -> None:
     )
     for row in result["forgetting"]:
         note(f"held-out loss on {row['text']} text: {row['before']:.3f} -> {row['after']:.3f} ({row['change']:+.3f})")
+
+
+def _tell_words(args: argparse.Namespace, result: dict[str, Any]) -> None:
+    """The same for a recipe of counts or word vectors."""
+    text, loss = result["text"], result["loss"]
+    header = ("model", "words", "vocabulary", "passes", "seconds", "loss")
+    row = (result["output"], f"{text['kept_words']:,}", f"{text['vocabulary']:,}", f"{result['passes']:.3g}",
+           f"{result['seconds']:.1f}", "-" if loss is None else f"{loss:.4f}")
+    emit(args, result, table(header, [row], right=",".join(header[1:])))
 
 
 def show(args: argparse.Namespace) -> None:
@@ -144,6 +160,12 @@ def plain_lines(text: str) -> str:
     return "\n".join(plain(line) for line in text.split("\n"))
 
 
+RULES = {
+    "blank-line": "documents end at blank lines", "line": "each line is a document", "file": "each file is a document",
+    "heading": "documents begin at headings", "record": "each record is a document",
+}
+
+
 def corpus_of(args: argparse.Namespace) -> Any:
     """The corpus that the arguments name; says on standard error how it was read."""
     from polysemy.text.corpus import Corpus
@@ -153,7 +175,7 @@ def corpus_of(args: argparse.Namespace) -> Any:
     corpus = Corpus(args.data, document=args.document, strict=args.strict)
     note(
         f"{len(corpus.files)} file{'s' * (len(corpus.files) != 1)}, {corpus.bytes / 1e6:.1f} MB, "
-        f"a document is a {corpus.document_rule}"
+        f"{RULES.get(corpus.document_rule, f'documents by the rules {corpus.document_rule}')}"
     )
     return corpus
 
@@ -248,6 +270,7 @@ def summary(folder: Path) -> dict[str, Any]:
         "tokens": last.get("tokens", 0),
         "seconds": last.get("seconds", 0.0),
         "loss": last.get("loss"),
+        "passes": (record.get("results") or {}).get("epochs"),
         "held_out_loss": held_out,
         "forgetting": record.get("forgetting", []),
         "text": record["text"],

@@ -103,8 +103,8 @@ def _why(choice: Rung | None, best: Rung | None, ties: Sequence[Rung], compare: 
     others = [rung["label"] for rung in ties if rung is not choice]
     if choice is best:
         if not ties:
-            return f"The best of all by {_score(best, metric)}; nothing ties with it."
-        return f"The best by {_score(best, metric)}, and none of those that tie with it ({joined(others)}) is cheaper."
+            return f"The best of all with {_score(best, metric)}; no other trained rung ties with it."
+        return f"The best with {_score(best, metric)}, and none that ties with it ({joined(others)}) is cheaper."
     found = compare(choice["name"], best["name"])
     text = (f"{best['label']} has {_score(best, metric)}, but {choice['label']} ties with it ({_gap(found, metric)}) "
             "and is the cheapest of the tied")

@@ -83,7 +83,7 @@ def train_words(config: Config, data: Documents | LabeledText, folder: str | Pat
         _move(Path(place), folder)
         if signals.caught:
             raise InterruptError(signals.caught, f"stopped at {100 * run.done:.0f} %; what was learned is in {folder}, "
-                                 "ready for use; train again with --overwrite", saved=True)
+                                 "ready for use; the same command trains it anew", saved=True)
     return folder
 
 
@@ -137,7 +137,9 @@ class _Run:
                           limit=self.limit())
             del text  # it may be mapped from the folder that goes now
         results = {**results, "seconds": self.clock() - self.began, "stopped": self.signals.caught is not None}
-        facts = {"vocabulary": results.get("vocabulary", 0), **facts}
+        if _labeled(corpus):  # only training cuts them into words
+            facts |= {"vocabulary": results["vocabulary"],
+                      "words": round(results["words"] / max(results["epochs"], 1)), "kept_words": results["words"]}
         record = {**self.record, "text": facts, "results": results}
         metrics.append({"step": self.rows + 1, "seconds": results["seconds"], "tokens": self.words or facts["words"],
                         "loss": results.get("loss"), "fraction": self.done or 1.0})
@@ -179,7 +181,7 @@ class _Run:
         metrics.append({"step": self.rows, "seconds": seconds, "tokens": moment.words, "loss": moment.loss,
                         "fraction": moment.done})
         step = Pass(fraction=moment.done, seconds_left=left, loss=moment.loss, tokens=moment.words - self.words)
-        self.done, self.words = moment.done, moment.words
+        self.done, self.words = self.done if self.signals.caught and moment.done == 1 else moment.done, moment.words
         if self.progress is not None:
             self.progress(step)
 
@@ -218,14 +220,16 @@ def _said(budget: Budget | None, config: Any) -> str:
 
 
 def _done_before(folder: Path, record: dict[str, Any]) -> bool:
-    """Whether the folder holds this very run; InputError when it holds something else."""
+    """Whether the folder holds this very run, finished; InputError when it holds something else."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"output folder must be a folder, got the file {folder}")
     if not folder.exists() or not any(path.name != LOCK for path in folder.iterdir()):
         return False
     if (folder / "config.json").is_file():
         old = read_json(folder / "config.json")
         same = all(old.get(name) == record[name] for name in ("recipe", "config", "seed", "text_hash", "budget_text"))
-        if same and not (old.get("results") or {}).get("stopped"):
-            return True
+        if same:  # one that was stopped is trained anew, and what was learned stays until then
+            return not (old.get("results") or {}).get("stopped")
     elif all(path.name == LOCK or path.name.startswith(".work-") for path in folder.iterdir()):
         return False  # the remains of a killed run
     raise InputError(f"output folder must be new, empty or hold this very run, got {folder}; choose another name, or "
