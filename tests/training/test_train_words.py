@@ -96,8 +96,8 @@ def test_a_signal_keeps_what_was_learned(tmp_path: Path) -> None:
     assert caught.value.exit_code == 130
     assert read_folder(tmp_path / "run").config["results"]["stopped"]
     assert "bank" in polysemy.load(tmp_path / "run")
+    shown.clear()
     with pytest.raises(InterruptError):  # the same command begins anew instead of taking it for done
-        shown.clear()
         train_words(CONFIG.replace(epochs=100_000), text_documents(TEXTS), tmp_path / "run", threads=1,
                     progress=interrupt)
 
