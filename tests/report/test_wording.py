@@ -34,3 +34,15 @@ def test_text_cells_that_look_like_formulas_are_quoted(value: str) -> None:
 
 def test_number_cells_stay_numbers() -> None:
     assert wording.cell(-3.5) == "-3.5"
+
+
+def test_what_is_trained_in_one_go_and_beats_the_count_is_named() -> None:
+    from polysemy.report.crossings import crossings
+
+    def rung(label: str, accuracy: float, **more: object) -> dict[str, object]:
+        return {"label": label, "cloze": {"accuracy": accuracy}, "kind": "trained", **more}
+
+    slow = rung("bert", 0.3, curve=[{"seconds": 1.0, "accuracy": 0.1}, {"seconds": 9.0, "accuracy": 0.3}])
+    count = rung("bigram", 0.5, kind="control", counts=True)
+    assert crossings([count, slow, rung("glove", 0.2)])[0].startswith("Nothing trained here beats the bigram")
+    assert crossings([count, slow, rung("ngram", 0.6)])[0].startswith("Nothing trained here but ngram beats the bigram")

@@ -39,7 +39,10 @@ def crossings(rungs: Sequence[Mapping[str, Any]]) -> list[str]:
             lines.append(f"Context beats {name} ({wording.percent(level)}) from some point on: "
                          f"{wording.joined(parts)}.{late}")
         elif times:
-            lines.append(f"Nothing trained here beats {name} ({wording.percent(level)}) within this budget: "
+            others = [rung["label"] for rung in rungs if rung.get("kind") == "trained" and rung["label"] not in times
+                      and ((rung.get("cloze") or {}).get("accuracy") or 0) > level]
+            what = f"Nothing trained here but {wording.joined(others)}" if others else "Nothing trained here"
+            lines.append(f"{what} beats {name} ({wording.percent(level)}) within this budget: "
                          "at small budgets counting wins.")
     return lines
 
