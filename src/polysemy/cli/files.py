@@ -48,7 +48,8 @@ def _from_hf(source: str, target: str) -> None:
     from polysemy.models.hugging_face import from_hugging_face
 
     notes = from_hugging_face(source, target)
-    note(f"{target}: use it with polysemy fill, embed, score, evaluate")
+    uses = "embed" if any("can embed, but not fill" in line for line in notes) else "fill, embed, score, evaluate"
+    note(f"{target}: use it with polysemy {uses}")
     for line in notes:
         note(line)
 
