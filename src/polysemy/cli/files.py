@@ -59,7 +59,6 @@ def _to_arpa(source: str, target: str) -> None:
     from polysemy.models.ngram.arpa_writing import write_arpa
 
     model = polysemy.load(source)
-    _must_export(model, source, "arpa", hasattr(model, "trie"))
     _free(target)
     write_arpa(model, target)
     note(f"{target}: opens with KenLM, SRILM and others")
