@@ -237,9 +237,13 @@ def their_model(case: Case, dropout: float) -> Any:
 
 def measure(case: Case, kinds: list[str], rounds: int) -> dict[str, dict[str, float]]:
     """Median tokens a second by the wall and by processor time, and the first loss, of each kind."""
-    trainers = {kind: Peer(case, kind) if kind[0] in "DS" else Ours(case, dropout=0.1 if "dropout" in kind else 0.0)
-                for kind in kinds}
-    walls, processors, losses = ({kind: [] for kind in kinds} for _ in range(3))
+    return take_turns({kind: Peer(case, kind) if kind[0] in "DS" else
+                       Ours(case, dropout=0.1 if "dropout" in kind else 0.0) for kind in kinds}, rounds)
+
+
+def take_turns(trainers: dict[str, Any], rounds: int) -> dict[str, dict[str, float]]:
+    """`measure` for trainers whose `step(number)` gives (tokens, loss)."""
+    walls, processors, losses = ({kind: [] for kind in trainers} for _ in range(3))
     for number in range(rounds + 1):
         for kind, trainer in trainers.items():
             wall, processor = time.perf_counter(), time.process_time()
@@ -249,13 +253,14 @@ def measure(case: Case, kinds: list[str], rounds: int) -> dict[str, dict[str, fl
             losses[kind].append(loss)
     return {kind: {"tokens_per_second": 1 / statistics.median(walls[kind][1:]),
                    "tokens_per_cpu_second": 1 / statistics.median(processors[kind][1:]),
-                   "loss": losses[kind][0]} for kind in kinds}
+                   "loss": losses[kind][0]} for kind in trainers}
 
 
-def in_process(name: str, kinds: list[str], args: argparse.Namespace, keep: bool) -> dict[str, dict[str, float]]:
+def in_process(name: str, kinds: list[str], args: argparse.Namespace, keep: bool,
+               script: str = __file__) -> dict[str, dict[str, float]]:
     """`measure` in a fresh process, whose allocator keeps freed memory or does as it does."""
     environment = {key: value for key, value in os.environ.items() if key not in KEEP_MEMORY}
-    command = [sys.executable, __file__, name, "--kinds", ",".join(kinds), "--rounds", str(args.rounds), "--threads",
+    command = [sys.executable, script, name, "--kinds", ",".join(kinds), "--rounds", str(args.rounds), "--threads",
                str(args.threads)]
     found = subprocess.run(command, env=environment | (KEEP_MEMORY if keep else {}), stdout=subprocess.PIPE, check=True,
                            text=True)

@@ -52,6 +52,8 @@ class Score:
     bytes: int
     pseudo: bool = False
     """True when each token was predicted from both sides: such numbers do not compare with a causal model's"""
+    unknown: int = 0
+    """tokens that stand for any unknown word: they hide what was really there, so no bits per byte follow"""
 
 
 @runtime_checkable

@@ -204,10 +204,12 @@ def test_one_long_line_and_long_marks_take_bounded_blocks(tmp_path):
 
 @pytest.mark.parametrize("text", ["中国。" * 40 + "人" * 100, "ab" * 500, "a b" * 300 + "\n\n" + "é" * 700])
 def test_lines_longer_than_a_block_are_cut_between_words_where_there_are_any(text):
-    blocks = list(word_blocks.read_corpus(text_documents([text]), module.ReadingReport(), 101))
-    assert b"".join(block.data for block in blocks).decode() == text + "\n"
-    assert all(len(block.data) <= 104 for block in blocks)
-    assert [block.data.decode()[-1] in "。 ab\n人é" for block in blocks] == [True] * len(blocks)
+    buffers = word_blocks.Buffers(101)
+    blocks = [block.data.tobytes() for block in
+              word_blocks.read_corpus(text_documents([text]), module.ReadingReport(), buffers)]
+    assert b"".join(blocks).decode() == text + "\n"
+    assert all(len(data) <= 104 for data in blocks)
+    assert [data.decode()[-1] in "。 ab\n人é" for data in blocks] == [True] * len(blocks)
 
 
 def test_stopping_keeps_what_was_read(monkeypatch):

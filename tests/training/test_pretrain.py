@@ -277,11 +277,11 @@ def test_a_full_disk_in_the_middle_of_a_save_is_said_loudly_and_training_goes_on
         caplog: pytest.LogCaptureFixture) -> None:
     write = Learner.write
 
-    def full(self: Learner, folder: Path) -> None:
+    def full(self: Learner, folder: Path, *carried: Any) -> None:
         if "step-00000012" in folder.name:
             (folder / "half").write_bytes(b"half")
             raise OSError(28, "No space left on device")
-        write(self, folder)
+        write(self, folder, *carried)
 
     monkeypatch.setattr(Learner, "write", full)
     pretrain(recipe(), text, tmp_path, budget=Budget(steps=STEPS))

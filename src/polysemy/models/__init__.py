@@ -51,6 +51,22 @@ def _masked(name: str, summary: str, paper: str, *more: str) -> Recipe:
     )
 
 
+def _language(name: str, summary: str, paper: str, *, module: str = "", cloze: str = "the whole text with the word in it",
+              capabilities: tuple[str, ...] = ("score", "fill", "generate", "embed", "cloze"),
+              exports: tuple[str, ...] = ()) -> Recipe:
+    return Recipe(
+        name=name,
+        summary=summary,
+        paper=paper,
+        configure=f"polysemy.models.{module or name}:configure",
+        train="polysemy.training.pretrain:pretrain",
+        load="polysemy.models.language_model:LanguageModel.load",
+        capabilities=capabilities,
+        cloze=cloze,
+        exports=exports,
+    )
+
+
 def _words(name: str, summary: str, paper: str, model: str, *, fit: str = "fit", cloze: str,
            capabilities: tuple[str, ...], exports: tuple[str, ...]) -> Recipe:
     return Recipe(
@@ -87,6 +103,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(name="vectors", summary="word vectors read from a file of another tool", paper="none", configure="",
                train="", load="polysemy.models.imported_vectors:ImportedVectors.load", capabilities=VECTORS,
                cloze="cosine with the mean of the words around the gap", exports=("word2vec", "glove", "fasttext")),
+        _language("gpt", "the next token by attention to all before it", "Radford et al. 2018, 2019", exports=("hf",)),
         _masked("bert", "both sides at once: hidden tokens and next sentence", "Devlin et al. 2019"),
         _masked("roberta", "BERT trained better: full rows, fresh masks, no sentence pairs", "Liu et al. 2019"),
         _masked("albert", "BERT with shared layers, a narrow table and sentence order", "Lan et al. 2020", "order"),

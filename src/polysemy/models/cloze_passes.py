@@ -10,7 +10,8 @@ from polysemy.capability import ClozeItem
 from polysemy.text.tokenizer import Encoding
 
 if TYPE_CHECKING:
-    from polysemy.models.text_encoder import Row, TextEncoder
+    from polysemy.models.text_encoder import TextEncoder
+    from polysemy.models.text_model import Row, TextModel
 
 NEAR = 24
 """characters of context encoded with each candidate; the whole context is encoded once an item"""
@@ -60,7 +61,7 @@ class Passes:
         return result
 
 
-def contexts(encoder: TextEncoder, items: Sequence[ClozeItem]
+def contexts(encoder: TextModel, items: Sequence[ClozeItem]
              ) -> list[tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]]:
     """Per item, for each candidate: ids left of it, ids right of it, its own ids, as in the text with it in place.
 

@@ -39,13 +39,9 @@ def cost_of(config: PretrainingConfig) -> Cost:
         model = PretrainingModel(config.model, config.heads)
     total = sum(p.numel() for p in model.parameters())
     body = sum(p.numel() for p in model.body.parameters())
-    c, t = config.model.transformer, config.training.length
-    d, f, layers = c.hidden_size, c.intermediate_size, c.num_layers
-    e = config.model.embedding.factor_size or d
-    layer = 2 * (4 * d * d + 2 * d * f) + 4 * t * d
-    widen = 2 * e * d if config.model.embedding.factor_size else 0
-    head = 2 * (d * e + e * config.model.embedding.vocab_size)
-    forward = layers * layer + widen
+    t = config.training.length
+    forward, head = _arithmetic(config, body)
+    d, f, layers = _shape(config)
     width = 2 if config.training.dtype != "float32" else 4
     rows = config.training.micro_batch_size or config.training.batch_size
     activations = rows * t * (layers * (12 * d + 2 * f) * width + 4 * d * width)
@@ -53,8 +49,32 @@ def cost_of(config: PretrainingConfig) -> Cost:
         parameters=total,
         body_parameters=body,
         file_bytes=4 * total,
-        flops_per_token=int(3 * (forward + config.corruption.rate * head)),
+        flops_per_token=int(3 * (forward + (1.0 if config.corruption is None else config.corruption.rate) * head)),
         inference_flops_per_token=forward,
         optimizer_bytes=total * (12 + 2 * width),
         activation_bytes=activations,
     )
+
+
+def _shape(config: PretrainingConfig) -> tuple[int, int, int]:
+    """Width of the states, of what is inside a layer, and number of layers."""
+    transformer = getattr(config.model, "transformer", None)
+    d = config.model.hidden_size
+    return d, 4 * d if transformer is None else transformer.intermediate_size, config.model.num_layers
+
+
+def _arithmetic(config: PretrainingConfig, body: int) -> tuple[int, int]:
+    """Multiply-adds, counted twice, of one token through the body and through the output layer."""
+    d, f, layers = _shape(config)
+    sizes = config.model.head_sizes()
+    e, v = sizes.table_size, sizes.vocab_size
+    if "masked_lm" in config.heads:
+        head = 2 * (d * e + e * v)
+    else:
+        head = 2 * (e if sizes.tied else sizes.hidden_size) * v * len(config.heads)
+    embedding = getattr(config.model, "embedding", None)
+    if getattr(config.model, "transformer", None) is None or embedding is None:
+        return 2 * max(body - e * v, 0), head  # every weight but the table's is used once a token
+    factor = getattr(embedding, "factor_size", None)
+    layer = 2 * (4 * d * d + 2 * d * f) + 4 * config.training.length * d
+    return layers * layer + (2 * factor * d if factor else 0), head

@@ -7,7 +7,7 @@ A mask for each piece tells the model how many pieces the word has.  Where words
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,8 @@ from polysemy.text.tokenizer import Tokenizer
 from polysemy.text.words import is_han, word_spans
 
 if TYPE_CHECKING:
-    from polysemy.models.text_encoder import Row, TextEncoder
+    from polysemy.models.text_encoder import TextEncoder
+    from polysemy.models.text_model import Row
 
 SHARES = (0.8, 0.15, 0.05)
 """shares of words with 1, 2, 3 pieces in running text; our choice, near what vocabularies of 8,000 to 30,000 give"""
@@ -160,12 +161,6 @@ def cloze_scores(encoder: TextEncoder, items: Sequence[ClozeItem], block: int = 
         passes = Passes(encoder, items[start:start + block])
         scores[start:start + block] = passes.scores(scores.shape[1])
     return scores
-
-
-def piece_counts(tokenizer: Tokenizer, words: Iterable[str]) -> np.ndarray:
-    """int64: pieces of each word after a space, or after nothing where it begins with a Chinese character."""
-    texts = [word if is_han(word[:1] or " ") else f" {word}" for word in words]
-    return np.array([len(encoding.ids) for encoding in tokenizer.encode_batch(texts)], np.int64)
 
 
 def score(encoder: TextEncoder, text: str) -> Score:

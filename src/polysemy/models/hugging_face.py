@@ -2,10 +2,11 @@
 
 No transformers import: names and settings are written as that library reads them, and tests hold outputs equal.
 A pre-norm body is their Esm when its positions are rotary (preset ladder) and their RobertaPreLayerNorm when they are
-learned, whatever our recipe is called.
+learned, whatever our recipe is called.  Causal models are in hugging_face_causal.
 """
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,10 +14,28 @@ from typing import Any
 
 from torch import Tensor
 
-from polysemy.artifact import check_safetensors, inside, load_tensors, new_folder, read_json, save_tensors, write_json
+from polysemy.artifact import (
+    check_safetensors,
+    inside,
+    load_tensors,
+    new_folder,
+    read_json,
+    save_tensors,
+    write_bytes,
+    write_json,
+)
 from polysemy.errors import InputError
-from polysemy.models import RECIPES, resolve
+from polysemy.models import RECIPES, gpt, resolve
 from polysemy.models.encoder import EncoderConfig
+from polysemy.models.hugging_face_causal import (
+    LAYOUTS,
+    causal_body,
+    causal_config,
+    causal_kind,
+    marked_in_front,
+    to_our_tensors,
+    to_their_tensors,
+)
 from polysemy.models.hugging_face_names import FAMILIES, Family, their_groups, to_ours, to_theirs
 from polysemy.models.pretrained import WEIGHTS, PretrainingModel, finite, open_run, write_run
 from polysemy.models.recipe import PretrainingConfig
@@ -51,6 +70,8 @@ def to_hugging_face(folder: str | Path, out: str | Path, *, overwrite: bool = Fa
     Returns a sentence for each thing that their library has no place for.
     """
     model, tokenizer, config = open_run(Path(folder))
+    if "next_token" in config.heads:
+        return _write_causal(model, tokenizer, config, out, overwrite)
     kind = family_of(config.model, tuple(config.heads))
     heads = [name for name in config.heads if name != "span_boundary"]
     tensors = to_theirs(FAMILIES[kind], config.model, heads, model.state_dict(), tokenizer.pad_id)
@@ -60,6 +81,28 @@ def to_hugging_face(folder: str | Path, out: str | Path, *, overwrite: bool = Fa
         save_tensors(work / WEIGHTS, tensors)
         write_json(work / "config.json", their_config(kind, config, tokenizer))
     return _left_behind(kind, config)
+
+
+def _write_causal(model: PretrainingModel, tokenizer: Tokenizer, config: PretrainingConfig, out: str | Path,
+                  overwrite: bool) -> tuple[str, ...]:
+    """The folder that AutoModelForCausalLM opens; texts begin with the mark there, as documents did in training."""
+    if not isinstance(config.model, EncoderConfig):
+        raise InputError(f"recipe must be one of {', '.join(FAMILIES)} or gpt for a class of transformers to fit, got "
+                         f"{config.recipe}; keep it as a run folder")
+    kind = causal_kind(config.model)
+    tensors = to_their_tensors(kind, config.model, model.state_dict())
+    settings = causal_config(kind, config, tokenizer)
+    with new_folder(out, overwrite=overwrite) as work:
+        tokenizer.save(work)
+        _tell_tokenizer(work / "tokenizer_config.json", kind, config)
+        definition = marked_in_front(read_json(work / "tokenizer.json"), tokenizer)
+        write_bytes(work / "tokenizer.json", (json.dumps(definition, ensure_ascii=False) + "\n").encode())
+        save_tensors(work / WEIGHTS, tensors)
+        write_json(work / "config.json", settings)
+    if kind == "gpt2":
+        return ()
+    return (f"{config.recipe} is written as {LAYOUTS[kind].architecture}, the class for " + (
+        "rotary positions" if kind == "gpt_neox" else "norms after the sublayers"),)
 
 
 def _left_behind(kind: str, config: PretrainingConfig) -> tuple[str, ...]:
@@ -96,8 +139,11 @@ def read_hugging_face(source: str | Path) -> tuple[PretrainingModel, Tokenizer, 
         raise InputError(f"source must be a folder with config.json, got {source}")
     theirs = read_json(source / "config.json")
     kind = theirs.get("model_type") if isinstance(theirs, dict) else None
+    if kind in LAYOUTS:
+        return _read_causal(source, kind, theirs)
     if kind not in FAMILIES:
-        raise InputError(f"model_type must be {' | '.join(FAMILIES)}, got {kind!r} in {source}/config.json")
+        raise InputError(f"model_type must be {' | '.join((*FAMILIES, *LAYOUTS))}, got {kind!r} in "
+                         f"{source}/config.json")
     body = our_config(kind, theirs)
     tensors = _with_prefix(FAMILIES[kind], read_tensors(source))
     heads = _heads_in(FAMILIES[kind], tensors)
@@ -113,10 +159,7 @@ def read_hugging_face(source: str | Path) -> tuple[PretrainingModel, Tokenizer, 
         ours = to_ours(FAMILIES[kind], body, heads, tensors)
     except KeyError as error:
         raise InputError(f"{source} must hold the tensor {error.args[0]}, which its config.json asks for") from None
-    for name, tensor in model.state_dict().items():
-        if ours[name].shape != tensor.shape:
-            raise InputError(f"{name} must have shape {list(tensor.shape)} by config.json, got "
-                             f"{list(ours[name].shape)} in {source}")
+    check_shapes(source, model, ours)
     model.load_state_dict(finite(source, ours), assign=True)
     lost = []
     if untied:
@@ -129,6 +172,37 @@ def read_hugging_face(source: str | Path) -> tuple[PretrainingModel, Tokenizer, 
     config = _recipe_config(kind, theirs, body, heads)
     learned = config.tokenizer.replace(kind=tokenizer.kind, vocab_size=max(tokenizer.vocab_size, SMALLEST_VOCABULARY))
     return model.eval(), tokenizer, config.replace(tokenizer=learned), tuple(lost)
+
+
+def _read_causal(source: Path, kind: str, theirs: dict[str, Any]) -> tuple[PretrainingModel, Tokenizer,
+                                                                           PretrainingConfig, tuple[str, ...]]:
+    body = causal_body(kind, partial(_setting, theirs))
+    tokenizer = Tokenizer.load(source)
+    if tokenizer.vocab_size > body.embedding.vocab_size:
+        raise InputError(f"tokenizer must have at most vocab_size {body.embedding.vocab_size} pieces, got "
+                         f"{tokenizer.vocab_size} in {source}")
+    model = PretrainingModel.empty(body, ("next_token",))
+    try:
+        ours = to_our_tensors(kind, body, read_tensors(source))
+    except KeyError as error:
+        raise InputError(f"{source} must hold the tensor {error.args[0]}, which its config.json asks for") from None
+    check_shapes(source, model, ours)
+    model.load_state_dict(finite(source, ours), assign=True)
+    config: PretrainingConfig = gpt.configure("base", "ladder" if kind == "gpt_neox" else "paper")
+    longest = body.embedding.position.max_positions if isinstance(body.embedding.position, Learned) else _setting(
+        theirs, "max_position_embeddings", 2048)
+    learned = config.tokenizer.replace(kind=tokenizer.kind, vocab_size=max(tokenizer.vocab_size, SMALLEST_VOCABULARY))
+    training = config.training.replace(length=longest)
+    return model.eval(), tokenizer, config.replace(model=body, size="imported", training=training,
+                                                   tokenizer=learned), ()
+
+
+def check_shapes(source: Path, model: PretrainingModel, ours: dict[str, Tensor]) -> None:
+    """InputError unless each tensor of the model is there with its shape."""
+    for name, tensor in model.state_dict().items():
+        if ours[name].shape != tensor.shape:
+            raise InputError(f"{name} must have shape {list(tensor.shape)} by config.json, got "
+                             f"{list(ours[name].shape)} in {source}")
 
 
 def family_of(config: EncoderConfig, heads: Sequence[str]) -> str:
@@ -184,10 +258,12 @@ def their_config(kind: str, config: PretrainingConfig, tokenizer: Tokenizer) -> 
 
 def _tell_tokenizer(path: Path, kind: str, config: PretrainingConfig) -> None:
     """What their tokenizer must know of the model: whether it has segments, and how much it reads at once."""
-    segments = ["token_type_ids"] if FAMILIES[kind].segments and config.model.embedding.num_segments > 1 else []
+    read = kind in FAMILIES and FAMILIES[kind].segments and config.model.embedding.num_segments > 1
+    segments = ["token_type_ids"] if read else []
     position, length = config.model.embedding.position, config.training.length
     longest = min(position.max_positions, length) if isinstance(position, Learned) else length
-    write_json(path, {**read_json(path), "model_input_names": ["input_ids", *segments, "attention_mask"],
+    side = {"padding_side": "left"} if kind in LAYOUTS else {}  # generation goes on at the right
+    write_json(path, {**read_json(path), **side, "model_input_names": ["input_ids", *segments, "attention_mask"],
                       "model_max_length": longest})
 
 

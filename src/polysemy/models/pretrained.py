@@ -11,42 +11,44 @@ from torch import Tensor, nn
 from polysemy.artifact import check_safetensors, finish, load_tensors, new_folder, read_folder, save_tensors
 from polysemy.config import nearest
 from polysemy.errors import InputError
-from polysemy.models.encoder import Encoder, EncoderConfig
-from polysemy.models.recipe import PretrainingConfig
+from polysemy.models.carry import Carry
+from polysemy.models.recipe import BodyConfig, PretrainingConfig
 from polysemy.nn.cross_entropy import linear_cross_entropy
-from polysemy.nn.heads import HEADS, MaskedLMHead, PairHead, SpanBoundaryHead
+from polysemy.nn.heads import HEADS, MaskedLMHead, NextTokenHead, PairHead, PreviousTokenHead, SpanBoundaryHead
 from polysemy.nn.initialization import initialize
+from polysemy.nn.transformer import TransformerConfig
 from polysemy.text.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
-PLACES = ("hidden_at", "pair_at", "span_left", "span_right")
+PLACES = ("hidden_at", "previous_at", "pair_at", "span_left", "span_right")
 BODY_TENSORS = ("ids", "positions", "segments", "documents", "visible")
 
 
 class PretrainingModel(nn.Module):
     """`body` and `heads` by name.  The token table exists once: heads that predict tokens are handed it.
 
-    Weights are a function of `seed` and of each parameter's name; on the meta device nothing is drawn.
+    Weights are a function of `seed` and of each parameter's name; on the meta device nothing is drawn.  A body that
+    is `stateful` reads on where the same stream of text stopped in the batch before (`carry`).
     """
 
-    def __init__(self, config: EncoderConfig, heads: Sequence[str] = ("masked_lm",), *, seed: int = 0) -> None:
+    def __init__(self, config: BodyConfig, heads: Sequence[str] = ("masked_lm",), *, seed: int = 0) -> None:
         super().__init__()
         for name in heads:
             if name not in HEADS:
                 raise InputError(f"heads must be of {', '.join(HEADS)}, got {name!r}{nearest(name, HEADS)}")
-        self.config = config
+        self.config, self.carry = config, Carry()
         device = torch.get_default_device()
         with torch.device("meta"):  # torch's own first weights would be drawn in vain
-            self.body = Encoder(config)
+            self.body: Any = config.body()
             self.heads = nn.ModuleDict({name: HEADS[name](config.head_sizes()) for name in heads})
         if device.type != "meta":
             self.to_empty(device=device)
-            initialize(self, config.transformer, seed)
+            initialize(self, getattr(config, "transformer", TransformerConfig()), seed)
 
     @property
     def table(self) -> Tensor:
         """(v, e) token vectors, which the tied heads multiply by."""
-        return self.body.embedding.token.weight
+        return self.body.table
 
     def forward(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Loss sums by head for one batch (its fields as tensors, by name): divide each by its count of targets.
@@ -54,7 +56,9 @@ class PretrainingModel(nn.Module):
         A head whose places are empty gives 0, still joined to the graph, so that every process has the same gradients.
         """
         states = None
-        if self.body.open() and {"documents", "hidden_at"} <= tensors.keys():
+        if self.body.stateful and "streams" in tensors:
+            states = self._read_on(tensors)
+        elif hasattr(self.body, "at") and self.body.open() and {"documents", "hidden_at"} <= tensors.keys():
             places, needed = needed_places(tensors)
             states = self.body.at(places, tensors["ids"], tensors["positions"], tensors.get("segments"),
                                   tensors["documents"])
@@ -64,6 +68,13 @@ class PretrainingModel(nn.Module):
                                visible=None if "documents" in tensors else tensors.get("visible"))
         return {name: self.loss(name, states, tensors) for name in self.heads}
 
+    def _read_on(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The states of rows that go on with their streams."""
+        carried = self.carry.get(tensors["streams"], tensors["fresh"])
+        states, state = self.body.advance(tensors["ids"], carried)
+        self.carry.put(tensors["streams"], state)
+        return states
+
     def loss(self, name: str, states: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
         """The summed loss of one head in float32, natural logarithm."""
         head = self.heads[name]
@@ -71,12 +82,32 @@ class PretrainingModel(nn.Module):
             at = tensors["hidden_at"] if "hidden_at" in tensors else tensors["hidden"].flatten().nonzero()[:, 0]
             features = head.features(states, at)
             return linear_cross_entropy(features, self.table, head.bias, tensors["targets"], tensors.get("weights"))
+        if isinstance(head, NextTokenHead | PreviousTokenHead):
+            at, targets = (("hidden_at", "targets") if isinstance(head, NextTokenHead) else
+                           ("previous_at", "previous_targets"))
+            head, states = self.language_head(name, states)
+            features = head.features(states, tensors[at])
+            return linear_cross_entropy(features, head.matrix(self.table), head.bias, tensors[targets])
         if isinstance(head, PairHead):
             logits = head(states, tensors["pair_at"]).float()
             return nn.functional.cross_entropy(logits, tensors["pair_labels"], reduction="sum")
         assert isinstance(head, SpanBoundaryHead)
         features = head.features(states, *(tensors[f"span_{part}"] for part in ("left", "right", "offset")))
         return linear_cross_entropy(features, self.table, head.bias, tensors["span_targets"])
+
+    def language_head(self, name: str, states: Tensor) -> tuple[NextTokenHead, Tensor]:
+        """The head that predicts in the direction `name`, and the part of the states that it reads."""
+        head = self.heads["next_token"]
+        assert isinstance(head, NextTokenHead)
+        if "previous_token" in self.heads:
+            states = states.chunk(2, -1)[name == "previous_token"]
+        return head, states
+
+    def next_logits(self, states: Tensor) -> Tensor:
+        """(..., v) logits of the token after each state."""
+        head, states = self.language_head("next_token", states)
+        at = torch.arange(states[..., 0].numel(), device=states.device)
+        return head(states, at, self.table).unflatten(0, states.shape[:-1])
 
     def masked_lm_logits(self, states: Tensor, at: Tensor) -> Tensor:
         """(n, v) logits at flat indices."""
@@ -85,13 +116,13 @@ class PretrainingModel(nn.Module):
         return head(states, at, self.table)
 
     @classmethod
-    def empty(cls, config: EncoderConfig, heads: Sequence[str]) -> PretrainingModel:
+    def empty(cls, config: BodyConfig, heads: Sequence[str]) -> PretrainingModel:
         """The shapes without memory (meta device): for counting, and for loading into."""
         with torch.device("meta"):
             return cls(config, heads)
 
     @classmethod
-    def load(cls, config: EncoderConfig, heads: Sequence[str], path: Path) -> PretrainingModel:
+    def load(cls, config: BodyConfig, heads: Sequence[str], path: Path) -> PretrainingModel:
         """The model of a safetensors file, in evaluation mode.
 
         Names and shapes are held against the config before a tensor is read; NaN and infinity are refused.
@@ -117,10 +148,18 @@ def open_run(folder: Path) -> tuple[PretrainingModel, Tokenizer, PretrainingConf
     opened = read_folder(folder)
     config = PretrainingConfig.from_dict(opened.config.get("config", {}))
     tokenizer = Tokenizer.load(opened.path)
-    if tokenizer.vocab_size > config.model.embedding.vocab_size:
-        raise InputError(f"tokenizer must have at most vocab_size {config.model.embedding.vocab_size} pieces, got "
+    if tokenizer.vocab_size > config.model.vocab_size:
+        raise InputError(f"tokenizer must have at most vocab_size {config.model.vocab_size} pieces, got "
                          f"{tokenizer.vocab_size} in {folder}; it is not the one the model was trained with")
-    return PretrainingModel.load(config.model, config.heads, opened.file(WEIGHTS)), tokenizer, config
+    model = PretrainingModel.load(config.model, config.heads, opened.file(WEIGHTS))
+    know_pieces(model, tokenizer)
+    return model, tokenizer, config
+
+
+def know_pieces(model: PretrainingModel, tokenizer: Tokenizer) -> None:
+    """Tell a body that reads the characters of its pieces what they are."""
+    if hasattr(model.body, "set_pieces"):
+        model.body.set_pieces(list(tokenizer.vocabulary))
 
 
 def needed_places(tensors: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

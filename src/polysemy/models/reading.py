@@ -14,28 +14,33 @@ from polysemy.text.tokenizer import Encoding
 from polysemy.text.words import word_spans
 
 if TYPE_CHECKING:
-    from polysemy.models.text_encoder import Row, TextEncoder
+    from polysemy.models.text_model import Row, TextModel
 
-POOLINGS = ("mean", "cls", "token", "word")
+POOLINGS = ("mean", "cls", "last", "token", "word")
+OF_TEXTS = ("mean", "cls", "last")
 
 
-def embed(encoder: TextEncoder, texts: Sequence[str], layer: int | str, pooling: str, pairs: Sequence[str] | None,
+def embed(encoder: TextModel, texts: Sequence[str], layer: int | str, pooling: str, pairs: Sequence[str] | None,
           batch_size: int | None) -> Any:
-    """See `TextEncoder.embed`."""
+    """See `TextModel.embed`."""
     if isinstance(texts, str):
         raise InputError("texts must be a list of texts, got one text; put it into a list")
     if pooling not in POOLINGS:
         raise InputError(f"pooling must be {' | '.join(POOLINGS)}, got {pooling!r}")
     if pairs is not None and len(pairs) != len(texts):
         raise InputError(f"pairs must be as many as texts, got {len(pairs)} and {len(texts)}")
-    index = _layer(layer, encoder.config.model.transformer.num_layers)
+    if pooling == "cls" and not encoder.two_sided:
+        raise InputError("pooling must be mean, last, token or word for a model that reads from left to right, got cls")
+    if pairs is not None and not encoder.two_sided:
+        raise InputError(f"pairs must go with an encoder, got a {encoder.config.recipe}; put both texts into one")
+    index = _layer(layer, encoder.config.model.num_layers)
     encodings = encoder.encode(texts)
     others = None if pairs is None else encoder.encode(pairs)
     rows, owners, spans = _windows(encoder, encodings, others)
     found = _vectors(encoder, rows, spans, index, pooling, batch_size)
-    size = encoder.config.model.transformer.hidden_size
-    if pooling in ("mean", "cls"):
-        return _of_texts(found, rows, owners, len(texts), size, first_only=pooling == "cls")
+    size = encoder.config.model.hidden_size
+    if pooling in OF_TEXTS:
+        return _of_texts(found, rows, owners, len(texts), size, pooling)
     parts: list[list[np.ndarray]] = [[] for _ in texts]
     for owner, vectors in zip(owners, found, strict=True):
         parts[owner].append(vectors)
@@ -51,14 +56,14 @@ def embed(encoder: TextEncoder, texts: Sequence[str], layer: int | str, pooling:
 def _layer(layer: int | str, num_layers: int) -> int | None:
     """Index into the layers; None for their mean."""
     count = num_layers + 1
-    if layer == "mean":
+    if layer in ("mean", "mix"):  # no task has weighed the layers: all alike
         return None
     if not isinstance(layer, int) or not -count <= layer < count:
-        raise InputError(f"layer must be 0..{count - 1}, -{count}..-1 or mean, got {layer!r}")
+        raise InputError(f"layer must be 0..{count - 1}, -{count}..-1 mean or mix, got {layer!r}")
     return layer % count
 
 
-def _windows(encoder: TextEncoder, encodings: Sequence[Encoding], others: Sequence[Encoding] | None
+def _windows(encoder: TextModel, encodings: Sequence[Encoding], others: Sequence[Encoding] | None
              ) -> tuple[list[Row], list[int], list[tuple[int, int]]]:
     """Rows, the text that each belongs to, and how many pieces of first and second text each shows."""
     rows, owners, spans = [], [], []
@@ -88,22 +93,23 @@ def cut_pair(a: int, b: int, room: int) -> tuple[int, int]:
     return (room - b, b) if b <= half else (room - half, half)
 
 
-def _vectors(encoder: TextEncoder, rows: Sequence[Row], spans: Sequence[tuple[int, int]], layer: int | None,
+def _vectors(encoder: TextModel, rows: Sequence[Row], spans: Sequence[tuple[int, int]], layer: int | None,
              pooling: str, batch_size: int | None) -> list[np.ndarray]:
     """Per row: the sum of its states (mean), its first state (cls), or the states of its pieces."""
     found: list[Any] = [None] * len(rows)
-    last = encoder.config.model.transformer.num_layers
+    last = encoder.config.model.num_layers
     for group, shown in encoder.run(rows, batch_size=batch_size, hidden_states=layer != last):
         states = _states(shown, layer)
         if pooling == "mean":
             lengths = torch.tensor([len(rows[i].ids) for i in group], device=states.device)
             real = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
             states = (states * real[..., None]).sum(1)
-        elif pooling == "cls":
-            states = states[:, 0]
+        elif pooling in ("cls", "last"):
+            ends = [0 if pooling == "cls" else len(rows[i].ids) - 1 for i in group]
+            states = states[torch.arange(len(group), device=states.device), torch.tensor(ends, device=states.device)]
         array = states.cpu().numpy()
         for line, i in enumerate(group):
-            if pooling in ("mean", "cls"):
+            if pooling in OF_TEXTS:
                 found[i] = array[line]
             else:
                 a, b = spans[i]
@@ -118,14 +124,18 @@ def _states(shown: Tensor | Encoded, layer: int | None) -> Tensor:
     return torch.stack(shown.layers).float().mean(0) if layer is None else shown.layers[layer].float()
 
 
-def _of_texts(vectors: Sequence[np.ndarray], rows: Sequence[Row], owners: Sequence[int], count: int, size: int, *,
-              first_only: bool) -> np.ndarray:
+def _of_texts(vectors: Sequence[np.ndarray], rows: Sequence[Row], owners: Sequence[int], count: int, size: int,
+              pooling: str) -> np.ndarray:
+    """Windows of one text averaged by their tokens; the first window counts alone for cls, the last one for last."""
     total, weight = np.zeros((count, size), np.float32), np.zeros((count, 1), np.float32)
     for owner, vector, row in zip(owners, vectors, rows, strict=True):
-        if first_only and weight[owner]:
+        if pooling == "cls" and weight[owner]:
+            continue
+        if pooling == "last":
+            total[owner], weight[owner] = vector, 1
             continue
         total[owner] += vector
-        weight[owner] += 1 if first_only else len(row.ids)
+        weight[owner] += 1 if pooling == "cls" else len(row.ids)
     return total / np.maximum(weight, 1)
 
 

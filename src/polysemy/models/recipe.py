@@ -10,8 +10,11 @@ from polysemy.errors import InputError
 from polysemy.models.encoder import EncoderConfig
 from polysemy.text.masking import MarkedSpans, NGrams, Spans, Tokens, WholeWords
 from polysemy.text.segments import FullSentences, NextSentence, SentenceOrder, Stretch
+from polysemy.text.streams import Chunks, Streams
 from polysemy.text.tokenizer import TokenizerConfig
 
+BodyConfig = EncoderConfig
+"""what a neural model is built from; each kind builds its body by `body()`"""
 Size = Literal["tiny", "mini", "small", "medium", "base", "large"]
 SIZES: dict[str, tuple[int, int]] = {
     "tiny": (2, 128),
@@ -82,11 +85,14 @@ class PretrainingConfig(Config):
     """One recipe, whole: everything that `train` needs but the text, the seed and the budget."""
 
     recipe: str
-    model: EncoderConfig
-    heads: tuple[Literal["masked_lm", "pair", "span_boundary"], ...] = ("masked_lm",)
+    model: BodyConfig
+    heads: tuple[Literal["masked_lm", "pair", "span_boundary", "next_token", "previous_token"], ...] = ("masked_lm",)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
-    segments: FullSentences | Stretch | NextSentence | SentenceOrder = field(default_factory=FullSentences)
-    corruption: Tokens | WholeWords | NGrams | Spans | MarkedSpans = field(default_factory=Tokens)
+    segments: FullSentences | Stretch | NextSentence | SentenceOrder | Chunks | Streams = field(
+        default_factory=FullSentences)
+    """chunks and streams are running text for language models; streams let the model carry its state"""
+    corruption: Tokens | WholeWords | NGrams | Spans | MarkedSpans | None = field(default_factory=Tokens)
+    """none for language models"""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     preset: Literal["paper", "ladder"] = "ladder"
     size: str = "mini"
@@ -108,7 +114,18 @@ class PretrainingConfig(Config):
             raise InputError(
                 "tokenizer.marks must be true with corruption=markedspans, got false; add --set tokenizer.marks=true"
             )
-        positions = getattr(self.model.embedding.position, "max_positions", None)
+        language = isinstance(self.segments, Chunks | Streams)
+        if language != ("next_token" in self.heads) or language != (self.corruption is None):
+            raise InputError("segments must be chunks or streams, and corruption none, exactly when heads have "
+                             f"next_token, got {type(self.segments).__name__}, "
+                             f"{'none' if self.corruption is None else type(self.corruption).__name__} and heads "
+                             f"{', '.join(self.heads)}")
+        causal = getattr(getattr(self.model, "transformer", None), "causal", None)
+        if causal is not None and causal != language:
+            raise InputError(f"model.transformer.causal must be {str(language).lower()} with heads "
+                             f"{', '.join(self.heads)}, got {str(causal).lower()}")
+        embedding = getattr(self.model, "embedding", None)
+        positions = getattr(getattr(embedding, "position", None), "max_positions", None)
         if positions is not None and positions < self.training.length:
             raise InputError(
                 f"training.length must be at most the model's max_positions {positions}, got {self.training.length}"

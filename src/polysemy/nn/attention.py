@@ -15,10 +15,13 @@ from torch import Tensor, nn
 
 from polysemy.config import Config
 from polysemy.errors import InputError
-from polysemy.nn.dropout import Dropout
+from polysemy.nn.dropout import Dropout, drop
 from polysemy.nn.fused import attend
+from polysemy.nn.linformer import Documents, Linformer, Projection, attend_linearly
+from polysemy.nn.local import Local, Window
 from polysemy.nn.pieces import Pieces
 from polysemy.nn.position import Rotation
+from polysemy.nn.softmax import masked_softmax
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +29,8 @@ class Full(Config):
     """Every query sees every allowed key."""
 
 
-AttentionKind = Full
-"""Which positions a query may look at; further kinds join as a union."""
+AttentionKind = Full | Local | Linformer
+"""Which positions a query may look at."""
 Scale = Literal["sqrt", "none"]
 """Scores divided by the root of the head size, or left as they are (T5, with its own initialization)."""
 
@@ -43,6 +46,12 @@ class Visibility:
     """None when every query may look at every key"""
     causal: bool = False
     """every query sees the keys up to its own place and nothing else restricts it; then mask is None"""
+    window: Window | None = None
+    """local attention: it knows masks and causality"""
+    documents: Documents | None = None
+    """Linformer: how to take rows apart; None where each row is one document without padding"""
+    projection: Projection | None = None
+    """Linformer: the matrices that all layers share, if they do"""
 
     @classmethod
     def build(cls, kind: AttentionKind = Full(), documents: Int[Tensor, "b s"] | None = None,
@@ -52,6 +61,9 @@ class Visibility:
 
         Documents never look into each other.  With `causal`, fewer queries than keys are the last ones.
         """
+        if not isinstance(kind, Full):
+            assert num_queries is None, "queries and keys must be the same tokens"
+            return cls._of_kind(kind, documents, visible, causal)
         mask = None
         if documents is not None and not _uniform(documents):
             same = documents[:, :, None] == documents[:, None, :]
@@ -70,6 +82,34 @@ class Visibility:
             mask = mask[:, :, s - t:]
         return cls(triangle if mask is None else mask & triangle)
 
+    @classmethod
+    def _of_kind(cls, kind: Local | Linformer, documents: Tensor | None, visible: Tensor | None,
+                 causal: bool) -> Visibility:
+        if documents is None and visible is not None:
+            documents = visible.long() - 1
+        if documents is not None and _uniform(documents):
+            documents = None
+        if isinstance(kind, Local):
+            return cls(window=Window(kind.reach, causal, documents))
+        return cls(documents=None if documents is None else Documents(documents))
+
+    @classmethod
+    def reading_on(cls, kind: AttentionKind, keys: Int[Tensor, "b s"], queries: Int[Tensor, "b t"]) -> Visibility:
+        """Of causal queries at positions `queries` over cached and new keys at positions `keys` (-1: none there)."""
+        gap = queries[:, :, None] - keys[:, None, :]
+        seen = (gap >= 0) & (keys >= 0)[:, None, :]
+        if isinstance(kind, Local):
+            seen &= gap <= kind.reach
+        return cls() if queries.shape[1] == 1 and bool(seen.all()) else cls(seen[:, None])
+
+    def dense(self, t: int, s: int, device: torch.device) -> Bool[Tensor, "#b 1 #t s"] | None:
+        """Over all pairs of t queries and s keys; None when every query may look at every key."""
+        if self.window is not None:
+            return self.window.mask(t, device)
+        if self.causal:
+            return torch.ones(t, s, dtype=torch.bool, device=device).tril(s - t)[None, None]
+        return self.mask
+
 
 def _uniform(keys: Tensor, only: bool = False) -> bool:
     """Whether each row is one document without padding, so that no mask is needed; compiled code does not ask."""
@@ -79,6 +119,20 @@ def _uniform(keys: Tensor, only: bool = False) -> bool:
 
 
 EVERYTHING = Visibility()
+
+
+class Cache:
+    """Keys and values (b, h, s, e) of one layer, as attention takes them (turned already), from what was read before."""
+
+    def __init__(self, keys: Tensor | None = None, values: Tensor | None = None) -> None:
+        self.keys, self.values = keys, values
+
+    def extend(self, k: Float[Tensor, "b h t e"], v: Float[Tensor, "b h t e"]) -> tuple[Tensor, Tensor]:
+        """All keys and values, those of now last; new tensors, so that whoever holds the old ones keeps them."""
+        if self.keys is not None and self.values is not None:
+            k, v = torch.cat([self.keys, k], 2), torch.cat([self.values, v], 2)
+        self.keys, self.values = k, v
+        return k, v
 
 
 class Attention(nn.Module):
@@ -99,34 +153,49 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
         self.output = nn.Linear(hidden_size, hidden_size)
         self.dropout = Dropout(dropout)
+        alone = isinstance(kind, Linformer) and kind.sharing != "layerwise"
+        self.projection = Projection(kind, num_heads) if alone and isinstance(kind, Linformer) else None
 
     def forward(self, x: Float[Tensor, "*n d"], visibility: Visibility | Pieces = EVERYTHING,
                 source: Float[Tensor, "b s d"] | None = None, rotation: Rotation | None = None,
-                weights: list[Tensor] | None = None) -> Float[Tensor, "*k d"]:
+                weights: list[Tensor] | None = None, cache: Cache | None = None) -> Float[Tensor, "*k d"]:
         """States (b, t, d) after looking, or (n, d) when the visibility is that of `Pieces`, of the tokens that ask.
 
         The weights (b, h, t, s) of this layer are appended to the list `weights` if given; pieces give none.
+        Queries also see what `cache` holds, and it then holds the keys and values of x too.
         """
-        return self.output(self.inside(x, visibility, source, rotation, weights))
+        return self.output(self.inside(x, visibility, source, rotation, weights, cache))
 
     def inside(self, x: Float[Tensor, "*n d"], visibility: Visibility | Pieces = EVERYTHING,
                source: Float[Tensor, "b s d"] | None = None, rotation: Rotation | None = None,
-               weights: list[Tensor] | None = None) -> Float[Tensor, "*k d"]:
+               weights: list[Tensor] | None = None, cache: Cache | None = None) -> Float[Tensor, "*k d"]:
         """What the last projection takes: the contexts of all heads side by side."""
         if isinstance(visibility, Pieces):
             return self._in_pieces(x, visibility)
         q, k, v = self._project(x, source)
         if rotation is not None:
             q, k = rotation.turn(q), rotation.turn(k)
-        if weights is None and not (self.training and self.dropout.rate):
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=visibility.mask, scale=self.factor,
-                                               is_causal=visibility.causal)
-        else:
-            seen = attention_weights(q, k, visibility, self.factor)
-            if weights is not None:
-                weights.append(seen)
-            y = self.dropout(seen).to(v.dtype) @ v
+        if cache is not None:
+            k, v = cache.extend(k, v)
+        y = self._look(q, k, v, visibility, weights)
         return y.transpose(1, 2).flatten(2)
+
+    def _look(self, q: Tensor, k: Tensor, v: Tensor, visibility: Visibility, weights: list[Tensor] | None) -> Tensor:
+        """Contexts (b, h, t, e)."""
+        dropped = self.dropout.draw(q)
+        if isinstance(self.kind, Linformer):
+            projection = self.projection or visibility.projection
+            assert projection is not None, "layers that share a projection get it with the visibility"
+            return attend_linearly((q, k, v), projection, visibility.documents, self.factor, dropped, weights)
+        if weights is None and visibility.window is not None:
+            return visibility.window.attend(q, k, v, self.factor, dropped)
+        if weights is None and dropped is None:
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=visibility.mask, scale=self.factor,
+                                                  is_causal=visibility.causal)
+        seen = attention_weights(q, k, visibility, self.factor)
+        if weights is not None:
+            weights.append(seen)
+        return drop(seen, dropped).to(v.dtype) @ v
 
     def _in_pieces(self, x: Tensor, pieces: Pieces) -> Tensor:
         d, weight, at = x.shape[1], self.qkv.weight, pieces.at
@@ -148,12 +217,4 @@ def attention_weights(q: Float[Tensor, "b h t e"], k: Float[Tensor, "b h s e"], 
                       factor: float) -> Float[Tensor, "b h t s"]:
     """The softmax of the scores, in float32 or better, where a row that may look at nothing is 0 throughout."""
     scores = (q @ k.transpose(-1, -2)) * factor
-    scores = scores if scores.dtype == torch.float64 else scores.float()
-    mask = visibility.mask
-    if visibility.causal:
-        t, s = scores.shape[-2:]
-        mask = torch.ones(t, s, dtype=torch.bool, device=q.device).tril(s - t)
-    if mask is None:
-        return scores.softmax(-1)
-    # a finite floor keeps the softmax of an empty row, and its gradient, free of NaN; the product then empties it
-    return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1) * mask
+    return masked_softmax(scores, visibility.dense(*scores.shape[-2:], q.device))

@@ -38,9 +38,11 @@ BITS = 24
 class Step:
     """What dropout knows of the forward that is running."""
 
-    def __init__(self, rows: Tensor) -> None:
+    def __init__(self, rows: Tensor, shared: int = 0) -> None:
         self.rows = rows
         """(b,) int32, a key for each row of the batch"""
+        self.shared = shared
+        """a signed 32-bit key of what all rows share: weights"""
         self.tokens: Tensor | None = None
         """(n,) int32, the keys of the tokens that run through the layers as a flat list; None while they are (b, t)"""
         self.calls = 0
@@ -63,7 +65,8 @@ def dropout_key(seed: int, step: int, rows: Sequence[int] | np.ndarray | Tensor)
     """Key the forward that runs inside; `rows` are the global numbers (b,) of the batch's rows in the run."""
     numbers = np.asarray(rows.cpu() if isinstance(rows, Tensor) else rows)
     device = rows.device if isinstance(rows, Tensor) else None
-    token = _step.set(Step(torch.from_numpy(row_keys(seed, step, numbers)).to(device)))
+    shared = _signed(seed_for(seed, "dropout", step, "shared") & 0xFFFFFFFF)
+    token = _step.set(Step(torch.from_numpy(row_keys(seed, step, numbers)).to(device), shared))
     try:
         yield _step.get()  # pyright: ignore[reportReturnType]
     finally:
@@ -149,6 +152,24 @@ class Dropout(nn.Module):
             heads = torch.arange(x.shape[1], dtype=torch.int32, device=x.device) << 16
             keys = keys[:, None, :] ^ heads[None, :, None]
         return Drop(keys, self.rate)
+
+    def draw_shared(self, weight: Float[Tensor, "n d"]) -> Drop | None:
+        """The same for the rows of a weight: one mask for the whole batch, however it is cut."""
+        if not self.active():
+            return None
+        step = current_step()
+        call = torch.tensor(step.shared ^ _signed(step.next_call() * CALL & 0xFFFFFFFF), dtype=torch.int32)
+        places = torch.arange(len(weight), dtype=torch.int32, device=weight.device) * _signed(COLUMN)
+        return Drop(mix(places ^ mix(call).to(weight.device)), self.rate)
+
+    def draw_tokens(self, ids: Int[Tensor, "b t"]) -> Float[Tensor, "b t"] | None:
+        """A factor for each token, 0 or that of what stays, the same wherever a token stands in its row."""
+        if not self.active():
+            return None
+        step = current_step()
+        rows = mix(step.rows ^ _signed(step.next_call() * CALL & 0xFFFFFFFF)).to(ids.device)
+        what = Drop(mix(rows[:, None] ^ ids.to(torch.int32) * _signed(COLUMN)), self.rate)
+        return keep(what, 1)[..., 0] * what.factor
 
 
 def drop(x: Float[Tensor, "*shape"], what: Drop | None) -> Float[Tensor, "*shape"]:

@@ -6,6 +6,7 @@ Dropout comes as what `Dropout.draw` gives.
 """
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -187,7 +188,8 @@ class _LookUp(torch.autograd.Function):
 
 def attend(q: Float[Tensor, "n _"], kv: Float[Tensor, "m _"] | None, bias: Float[Tensor, "_"],
            pieces: Pieces, num_heads: int, scale: float, dropped: Drop | None = None) -> Float[Tensor, "n _"]:
-    """Context of each query over the keys of its piece; bias is added to q, k and v first, then q and k are turned.
+    """Context of each query over the keys of its piece that it sees; before, bias is added to q, k and v, and q and k
+    are turned.
 
     q (n, d) and kv (m, 2d) side by side, or all three in q (n, 3d).  Dropout of a weight is keyed by its query's key,
     its head and its key's column, as `Dropout` does for weights (b, h, t, s).
@@ -205,7 +207,8 @@ def attend(q: Float[Tensor, "n _"], kv: Float[Tensor, "m _"] | None, bias: Float
     for first, count, first_key, keys, column in pieces.table.tolist():
         here, there = slice(first, first + count), slice(first_key, first_key + keys)
         heads = q[:, here], k[:, there], v[:, there]
-        weights = (heads[0] @ heads[1].transpose(1, 2) * scale).softmax(-1)
+        scores = heads[0] @ heads[1].transpose(1, 2) * scale
+        weights = scores.masked_fill(~pieces.seen(first, count, first_key, keys), -math.inf).softmax(-1)
         if dropped is not None:  # the mask counts columns from the beginning of the batch's row
             keys_of_heads = dropped.keys[here] ^ torch.arange(num_heads, dtype=torch.int32)[:, None] << 16
             weights = drop(F.pad(weights, (column, 0)), dropped._replace(keys=keys_of_heads))[..., column:]

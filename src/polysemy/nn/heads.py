@@ -28,8 +28,12 @@ class HeadSizes:
     table_size: int
     """width of the token table: hidden_size, or factor_size where there is one"""
     vocab_size: int
-    activation: ActivationName
-    norm_eps: float
+    activation: ActivationName = "gelu"
+    norm_eps: float = 1e-5
+    tied: bool = True
+    """the next-token head multiplies by the body's table, not by a matrix of its own"""
+    output_bias: bool = False
+    """the next-token head adds a number a token"""
 
 
 def pick(states: Float[Tensor, "*n d"], at: Int[Tensor, "k"]) -> Float[Tensor, "k d"]:
@@ -106,4 +110,43 @@ class SpanBoundaryHead(nn.Module):
         return F.linear(self.features(states, left, right, offset), table, self.bias)
 
 
-HEADS: dict[str, type[nn.Module]] = {"masked_lm": MaskedLMHead, "pair": PairHead, "span_boundary": SpanBoundaryHead}
+class NextTokenHead(nn.Module):
+    """Which token comes next: the state times the tied table, or times a matrix of its own; a bias if asked for.
+
+    A body whose states are not as wide as its table gets a projection between them (Press and Wolf 2017 tie the two).
+    """
+
+    def __init__(self, sizes: HeadSizes) -> None:
+        super().__init__()
+        narrow = sizes.tied and sizes.hidden_size != sizes.table_size
+        self.projection = nn.Linear(sizes.hidden_size, sizes.table_size, bias=False) if narrow else nn.Identity()
+        self.output = None if sizes.tied else nn.Linear(sizes.hidden_size, sizes.vocab_size, bias=False)
+        self.bias = nn.Parameter(torch.zeros(sizes.vocab_size)) if sizes.output_bias else None
+
+    def matrix(self, table: Float[Tensor, "v e"]) -> Float[Tensor, "v e"]:
+        """What features are multiplied by, given the body's table."""
+        return table if self.output is None else self.output.weight
+
+    def features(self, states: Float[Tensor, "*n d"], at: Int[Tensor, "k"]) -> Float[Tensor, "k e"]:
+        """What the matrix is multiplied by."""
+        return self.projection(pick(states, at))
+
+    def forward(self, states: Float[Tensor, "*n d"], at: Int[Tensor, "k"],
+                table: Float[Tensor, "v e"]) -> Float[Tensor, "k v"]:
+        """Logits of the token after each place `at`."""
+        return F.linear(self.features(states, at), self.matrix(table), self.bias)
+
+
+class PreviousTokenHead(nn.Module):
+    """Which token came before: the next-token head's own weights over the second half of a two-way body's states.
+
+    Nothing is learned here (Peters et al. 2018 share the softmax of both directions).
+    """
+
+    def __init__(self, sizes: HeadSizes) -> None:
+        super().__init__()
+
+
+HEADS: dict[str, type[nn.Module]] = {
+    "masked_lm": MaskedLMHead, "pair": PairHead, "span_boundary": SpanBoundaryHead, "next_token": NextTokenHead,
+    "previous_token": PreviousTokenHead}

@@ -5,13 +5,17 @@ gpt2     normal 0.02, positions 0.01, and what closes a residual branch smaller 
 t5       each matrix so that unscaled scores begin with variance 1: queries (d e)^-1/2, keys and values d^-1/2, ...
 xavier   uniform within (6 / (inputs + outputs))^1/2; queries, keys and values count as three matrices, not as one
 
+A module with `first_weights` (a recurrent layer, say) fills its own parameters whatever the scheme.
+
 Biases are 0, norms 1 and 0.  Tables are as wide as `bert` and `gpt2` say; under t5 they have deviation 1 where the sum
 is not normed and width^-1/2 where it is (its scale is then free, and T5 divides tied logits by the root of the width,
 which our heads do not); under xavier width^-1/2.
 """
 from __future__ import annotations
 
-from typing import Literal
+import functools
+from collections.abc import Callable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -26,16 +30,29 @@ Role = Literal["table", "position", "query", "key", "value", "residual", "linear
 DEVIATION = 0.02
 
 
+@runtime_checkable
+class FillsItself(Protocol):
+    """A module that knows its own first weights."""
+
+    def first_weights(self, generator: Callable[[str], torch.Generator]) -> list[Tensor]:
+        """Fill parameters in place, each by the generator of its name; returns those that are done."""
+        ...
+
+
 @torch.no_grad()
 def initialize(model: nn.Module, config: TransformerConfig, seed: int = 0) -> None:
     """Fill every parameter of `model` in place by the scheme `config.initializer`; the meta device is left alone."""
     normed = any(isinstance(module, Embedding) and module.config.norm for module in model.modules())
     filled: set[int] = set()
     for name, module in model.named_modules():
+        if isinstance(module, FillsItself):
+            if not any(parameter.is_meta for parameter in module.parameters()):
+                filled |= {id(done) for done in module.first_weights(functools.partial(_generator, seed, name))}
+            continue
         for roles, parameter in _matrices(module):
             if id(parameter) in filled or parameter.is_meta:
                 continue
-            generator = torch.Generator().manual_seed(seed_for(seed, "initialize", name, *roles) >> 1)
+            generator = _generator(seed, name, *roles)
             for role, part in zip(roles, parameter.chunk(len(roles)), strict=True):
                 part.copy_(_draw(role, part.shape, config, normed, generator))
             filled.add(id(parameter))
@@ -43,6 +60,10 @@ def initialize(model: nn.Module, config: TransformerConfig, seed: int = 0) -> No
             module.reset_parameters()
         elif isinstance(bias := getattr(module, "bias", None), Tensor):
             bias.zero_()
+
+
+def _generator(seed: int, *key: str) -> torch.Generator:
+    return torch.Generator().manual_seed(seed_for(seed, "initialize", *key) >> 1)
 
 
 def deviation(role: Role, shape: tuple[int, ...], config: TransformerConfig, normed: bool = True) -> float:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from polysemy.nn.position import Rotary, rotation
@@ -24,11 +24,16 @@ class Turns(NamedTuple):
     """which two numbers make a pair: (2 i, 2 i + 1), or (i, i + e/2)"""
 
 
+FAR = 1 << 40
+"""tokens: farther than any piece is long"""
+
+
 @dataclass(frozen=True, eq=False)
 class Pieces:
     """Visibility inside the pieces of a flat list.
 
-    A piece is a document, or what a row of the batch holds of it; every query sees the keys of its piece.
+    A piece is a document, or what a row of the batch holds of it; a query sees the keys of its piece, all of them or
+    those near it.
     """
 
     table: Int[Tensor, "p 5"]
@@ -36,6 +41,10 @@ class Pieces:
     at: Int[Tensor, "k"] | None = None
     """which tokens ask, ascending; None when all do"""
     turns: Turns | None = None
+    behind: int = FAR
+    """how many tokens before itself a query sees"""
+    ahead: int = FAR
+    """how many tokens after itself a query sees: 0 is causal"""
 
     @classmethod
     def build(cls, documents: Int[Tensor, "b t"]) -> tuple[Pieces, Int[Tensor, "n"]] | None:
@@ -66,7 +75,19 @@ class Pieces:
         first = torch.searchsorted(at, self.table[:, 2].contiguous())
         table = self.table.clone()
         table[:, 0], table[:, 1] = first, torch.diff(first, append=torch.tensor([len(at)]))
-        return Pieces(table, at, self.turns and self.turns._replace(queries=self.turns.queries[at]))
+        return replace(self, table=table, at=at, turns=self.turns and self.turns._replace(queries=self.turns.queries[at]))
+
+    def within(self, *, causal: bool = False, reach: int | None = None) -> Pieces:
+        """The same pieces when a query sees nothing after itself, or nothing farther than `reach` tokens."""
+        near = FAR if reach is None else reach
+        return replace(self, behind=near, ahead=0 if causal else near)
+
+    def seen(self, first: int, count: int, first_key: int, keys: int) -> Bool[Tensor, "count keys"]:
+        """Which keys of its piece each query of the piece sees, the first four numbers of the piece's row given."""
+        here = slice(first, first + count)
+        places = (torch.arange(first, first + count) if self.at is None else self.at[here]) - first_key
+        distance = torch.arange(keys) - places[:, None]
+        return (distance <= self.ahead) & (distance >= -self.behind)
 
 
 @functools.lru_cache(8)

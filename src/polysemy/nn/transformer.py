@@ -1,8 +1,8 @@
 """The one Transformer: sublayers, each with a residual and a norm, stacked and shared as the config says."""
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.nn import kernels
-from polysemy.nn.attention import EVERYTHING, Attention, AttentionKind, Full, Scale, Visibility
+from polysemy.nn.attention import EVERYTHING, Attention, AttentionKind, Cache, Full, Scale, Visibility
 from polysemy.nn.dropout import Dropout, only
 from polysemy.nn.fused import LayerNorm, activate, add, add_norm, apart, attention_fits
 from polysemy.nn.limits import check_rate, check_size
+from polysemy.nn.linformer import Linformer, Projection
 from polysemy.nn.pieces import Pieces
-from polysemy.nn.position import Rotary, rotation
+from polysemy.nn.position import Rotary, Rotation, rotation
 
 ActivationName = Literal["gelu", "gelu_tanh", "quick_gelu", "relu"]
 Initializer = Literal["bert", "gpt2", "t5", "xavier"]
@@ -75,6 +76,9 @@ class TransformerConfig(Config):
                              f"{self.num_heads}")
         if self.distance is not None and self.head_size % 2:
             raise InputError(f"hidden_size / num_heads must be even for rotary positions, got {self.head_size}")
+        if self.causal and isinstance(self.attention, Linformer):
+            raise InputError("attention must be full or local for a causal model, got linformer; each of its keys "
+                             "holds every position")
         if self.num_groups is not None and not 1 <= self.num_groups <= self.num_layers:
             raise InputError(f"num_groups must be in 1..num_layers ({self.num_layers}), got {self.num_groups}")
         check_rate("dropout", self.dropout)
@@ -164,6 +168,8 @@ class Transformer(nn.Module):
         self.feed_forward = nn.ModuleList(
             Sublayer(FeedForward(c.hidden_size, c.intermediate_size, c.activation), c)
             for _ in range(c.copies("feed_forward")))
+        one = isinstance(c.attention, Linformer) and c.attention.sharing == "layerwise"
+        self.projection = Projection(c.attention, c.num_heads) if one and isinstance(c.attention, Linformer) else None
         self.final_norm = LayerNorm(c.hidden_size, c.norm_eps) if c.norm == "pre" else nn.Identity()
 
     def _attention(self, kind: AttentionKind) -> Sublayer:
@@ -188,12 +194,9 @@ class Transformer(nn.Module):
         Lists collect on the way: `layers` the states before the first and after every layer (the last with the final
         norm), `weights` the self-attention weights (b, h, t, s) of every layer.
         """
-        c = self.config
-        turn = None
-        if c.distance is not None:
-            if positions is None:
-                positions = torch.arange(x.shape[1], device=x.device)[None]
-            turn = rotation(c.distance, positions, c.head_size, x.dtype)
+        turn = self._turn(x, positions)
+        if self.projection is not None:
+            visibility = replace(visibility, projection=self.projection)
         for block in self.blocks():
             if layers is not None:
                 layers.append(x)
@@ -206,6 +209,25 @@ class Transformer(nn.Module):
             layers.append(x)
         return x
 
+    def advance(self, x: Float[Tensor, "b t d"], visibility: Visibility, positions: Int[Tensor, "b t"],
+                caches: Sequence[Cache], source: Source | None = None) -> Float[Tensor, "b t d"]:
+        """Last states of what follows the text that `caches` (one a layer) hold; they then hold it too."""
+        turn = self._turn(x, positions)
+        for block, cache in zip(self.blocks(), caches, strict=True):
+            x = block.attention(x, visibility, None, turn, None, cache)
+            if block.cross_attention is not None and source is not None:
+                x = block.cross_attention(x, source.visibility, source.states)
+            x = block.feed_forward(x)
+        return self.final_norm(x)
+
+    def _turn(self, x: Tensor, positions: Tensor | None) -> Rotation | None:
+        """Rotary positions of this forward, where the config has them."""
+        if self.config.distance is None:
+            return None
+        if positions is None:
+            positions = torch.arange(x.shape[1], device=x.device)[None]
+        return rotation(self.config.distance, positions, self.config.head_size, x.dtype)
+
     def in_pieces(self, x: Float[Tensor, "n d"], pieces: Pieces, positions: Int[Tensor, "n"],
                   at: Int[Tensor, "k"] | None = None) -> Float[Tensor, "k d"]:
         """Last states of a flat list of tokens, of those `at` (ascending) alone; the same numbers as `forward` gives.
@@ -213,6 +235,7 @@ class Transformer(nn.Module):
         `positions` serve rotary positions.  The last layer asks for nothing but those `at`: their queries, and what
         follows.
         """
+        pieces = pieces.within(causal=self.config.causal)
         if self.config.distance is not None:
             pieces = pieces.turned(self.config.distance, positions, self.config.head_size)
         for number, block in enumerate(self.blocks(), 1):
@@ -224,7 +247,7 @@ class Transformer(nn.Module):
 
 
 def fits_pieces(config: TransformerConfig, weight: Tensor) -> bool:
-    """Whether training can run on a flat list of tokens: a two-sided, full attention that the kernel can do."""
-    plain = isinstance(config.attention, Full) and not config.causal and not config.cross_attention
+    """Whether training can run on a flat list of tokens: a full attention, causal or not, that the kernel can do."""
+    plain = isinstance(config.attention, Full) and not config.cross_attention
     return (plain and kernels.for_training(weight)
             and attention_fits(weight, config.head_size))

@@ -24,6 +24,7 @@ LossSums = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 """a model as the objective sees it: a batch's tensors -> loss sums by head"""
 FIELDS = ("ids", "positions", "segments", "documents", "pair_at", "pair_labels", "span_left", "span_right",
           "span_offset", "span_targets", "targets")
+LANGUAGE_FIELDS = ("ids", "positions", "documents", "targets")
 
 
 class Pretraining:
@@ -36,7 +37,9 @@ class Pretraining:
     def counts(self, batch: Batch) -> dict[str, float]:
         """Targets of each head in a batch; a target of the masked LM counts by its weight, which is 1 by default."""
         sizes = {"masked_lm": float(np.sum(batch.weights, dtype=np.float64)), "pair": float(len(batch.pair_labels)),
-                 "span_boundary": float(len(batch.span_targets))}
+                 "span_boundary": float(len(batch.span_targets)), "next_token": float(len(batch.targets))}
+        if "previous_token" in self.weights:
+            sizes["previous_token"] = float(has_previous(batch).sum())
         return {name: sizes[name] for name in self.weights}
 
     def losses(self, model: LossSums, tensors: Mapping[str, Tensor]) -> dict[str, Float[Tensor, ""]]:
@@ -58,14 +61,27 @@ class Pretraining:
 
 def tensors_of(batch: Batch, device: str | torch.device = "cpu") -> dict[str, Tensor]:
     """The arrays of a batch that models read, as tensors by name, and `hidden_at`: flat places of the hidden tokens."""
-    arrays: dict[str, Any] = {name: getattr(batch, name) for name in FIELDS}
+    language = bool(batch.hidden.all()) and not len(batch.pair_at)  # every place predicts: rows of running text
+    arrays: dict[str, Any] = {name: getattr(batch, name) for name in (LANGUAGE_FIELDS if language else FIELDS)}
     arrays["hidden_at"] = np.flatnonzero(batch.hidden)
+    if language:
+        previous = np.flatnonzero(has_previous(batch))
+        arrays |= {"previous_at": previous, "previous_targets": batch.ids.reshape(-1)[previous - 1]}
+        if (batch.streams >= 0).all():
+            arrays |= {"streams": batch.streams, "fresh": batch.fresh}
     if (batch.weights != 1).any():
         arrays["weights"] = batch.weights
     tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     if torch.device(device).type == "cuda":
         return {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in tensors.items()}
     return tensors
+
+
+def has_previous(batch: Batch) -> np.ndarray:
+    """bool (b, t): whether the place has a token of its own document to its left, in the row."""
+    same = np.zeros(batch.ids.shape, bool)
+    same[:, 1:] = (batch.documents[:, 1:] == batch.documents[:, :-1]) & (batch.documents[:, 1:] >= 0)
+    return same
 
 
 def encode(model: Any, tensors: Mapping[str, Tensor]) -> Float[Tensor, "b t d"]:

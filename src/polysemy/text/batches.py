@@ -71,6 +71,10 @@ class Batch:
     """int64 (s,): the original ids at span_at"""
     rows: np.ndarray
     """int64 (b,): global row numbers"""
+    streams: np.ndarray
+    """int64 (b,): which stream of running text the row goes on with; -1 where rows stand alone"""
+    fresh: np.ndarray
+    """bool (b,): the row begins its stream, so nothing is carried into it; always so where rows stand alone"""
 
     @property
     def num_tokens(self) -> int:
@@ -93,7 +97,7 @@ class Batch:
         spans, span_shift = pick(self.span_at)
         return Batch(
             **{name: getattr(self, name)[rows]
-               for name in ("ids", "positions", "segments", "documents", "visible", "hidden", "rows")},
+               for name in ("ids", "positions", "segments", "documents", "visible", "hidden", "rows", "streams", "fresh")},
             targets=self.targets[hidden], weights=self.weights[hidden],
             pair_at=self.pair_at[pairs] + pair_shift, pair_labels=self.pair_labels[pairs],
             **{name: getattr(self, name)[spans] + span_shift for name in ("span_at", "span_left", "span_right")},
@@ -113,7 +117,7 @@ class Batches:
             raise InputError(f"batch_size must be at least 1 row, got {batch_size}")
         if length < SHORTEST:
             raise InputError(f"length must be at least {SHORTEST} columns, got {length}")
-        _check_vocabulary(shards, tokenizer)
+        check_vocabulary(shards, tokenizer)
         segments.check_corpus(shards.num_documents)
         self.shards, self.segments, self.corruption = shards, segments, corruption
         self.batch_size, self.length, self.seed = batch_size, length, seed
@@ -178,6 +182,7 @@ class Batches:
             pair_at=layout.piece_at[text.labels >= 0], pair_labels=text.labels[text.labels >= 0].astype(np.int64),
             span_at=spans[0], span_left=spans[1], span_right=spans[2], span_offset=spans[3],
             span_targets=layout.originals.reshape(-1)[spans[0]], rows=rows,
+            streams=np.full(len(rows), -1, np.int64), fresh=np.ones(len(rows), bool),
         )
 
 
@@ -261,7 +266,8 @@ def prefetch(batches: Batches, start: int = 0, depth: int = 2) -> Iterator[Batch
         thread.join()
 
 
-def _check_vocabulary(shards: Shards, tokenizer: Tokenizer) -> None:
+def check_vocabulary(shards: Shards, tokenizer: Tokenizer) -> None:
+    """InputError unless these shards were made with this tokenizer and hold something."""
     if shards.vocab_size > tokenizer.vocab_size:
         raise InputError("tokenizer must be the one that made the shards, got one of "
                          f"{tokenizer.vocab_size} pieces for shards of {shards.vocab_size}; prepare the text again")

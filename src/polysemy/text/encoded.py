@@ -7,12 +7,10 @@ file; the different words take about 80 bytes each, and beyond 8 million the rar
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,13 +20,12 @@ from polysemy.text.counts import ReadingReport
 from polysemy.text.vocabulary import UNKNOWN, Vocabulary, WordConfig
 
 if TYPE_CHECKING:
-    from polysemy.text.word_blocks import Block
-    from polysemy.text.word_scanner import Scan, Scratch
+    from polysemy.text.word_reading import WordReader
     from polysemy.text.word_store import WordStore
-    from polysemy.text.word_table import WordTable
 
 MEMORY_BYTES = 1 << 30
 """Numbers kept in memory when there is a folder to put more into."""
+NO_TOKENS = np.zeros(0, np.int32)
 
 
 @dataclass
@@ -69,14 +66,6 @@ class EncodedText:
         return ", ".join(parts)
 
 
-class _Scanned(NamedTuple):
-    scans: list[Scan]
-    size: int
-    invalid: int
-    scratch: Scratch
-    report: ReadingReport
-
-
 def encode(
     corpus: Iterable[Document],
     config: WordConfig,
@@ -98,6 +87,7 @@ def encode(
     Deterministic whatever the threads. InputError when there is nothing to train on: no text, no word frequent enough,
     one word only, or none that the given vocabulary has.
     """
+    from polysemy.text.word_reading import WordReader
     from polysemy.text.word_store import WordStore
 
     if config.phrases and vocabulary is None:
@@ -110,7 +100,7 @@ def encode(
     store = WordStore(folder, memory_bytes)
     try:
         rule = config if vocabulary is None else vocabulary.config
-        result = _encode(_scan(corpus, rule, threads), store, config, vocabulary, stop or (lambda: False))
+        result = _encode(WordReader(corpus, rule, threads), store, config, vocabulary, stop or (lambda: False))
     except BaseException:
         store.discard()
         raise
@@ -131,8 +121,7 @@ def _with_phrases(
 
 
 def _encode(
-    scanned: Iterator[_Scanned], store: WordStore, config: WordConfig, vocabulary: Vocabulary | None,
-    stop: Callable[[], bool],
+    reader: WordReader, store: WordStore, config: WordConfig, vocabulary: Vocabulary | None, stop: Callable[[], bool]
 ) -> EncodedText:
     from polysemy.text.word_store import GONE
     from polysemy.text.word_table import WordTable
@@ -140,30 +129,32 @@ def _encode(
     unknown = UNKNOWN if config.keep_unknown else GONE
     table = WordTable() if vocabulary is None else WordTable.of(vocabulary.words)
     size = words_read = known = 0
-    for block in scanned:
+    for block in reader:
         for scan in block.scans:
+            words_read += scan.words_read
             if vocabulary is None:
                 numbers = table.add(scan.words)
             else:
                 numbers = table.find(scan.words)
-                known += int(np.count_nonzero(numbers >= 0))
                 numbers[numbers < 0] = unknown
-            store.append(scan.tokens, numbers)
-            words_read += int(np.count_nonzero(scan.tokens >= 0))
-            block.scratch.give_back(scan)
+            known += store.append(scan.tokens, numbers)
+            reader.give_back(scan)
         size += block.size
         if stop():
             break
+    reader.close()
     if not words_read:
         raise InputError(f"corpus must hold words, got {size:,} bytes without any; nothing to train on")
-    if vocabulary is not None:
-        if not known:
-            raise InputError("corpus must hold words of the given vocabulary, got none; nothing to train on")
-        tokens = store.finish(None)
-    else:
+    if not known:
+        raise InputError("corpus must hold words of the given vocabulary, got none; nothing to train on")
+    if vocabulary is None:
         vocabulary, numbers = _rank(table, config, words_read, unknown)
-        tokens = store.finish(numbers)
-    return EncodedText(tokens, vocabulary, 0.0, size, table.forgotten, table.lost, block.report)
+    else:
+        numbers = np.arange(len(vocabulary), dtype=np.int32)
+    result = EncodedText(NO_TOKENS, vocabulary, 0.0, size, table.forgotten, table.lost, reader.report)
+    del table, block, scan  # their memory is needed for the tokens
+    result.tokens = store.finish(numbers)
+    return result
 
 
 def _rank(table: WordTable, config: WordConfig, words_read: int, unknown: int) -> tuple[Vocabulary, np.ndarray]:
@@ -177,45 +168,3 @@ def _rank(table: WordTable, config: WordConfig, words_read: int, unknown: int) -
     final = np.full(table.next_number, unknown, np.int32)
     final[numbers] = np.arange(len(words), dtype=np.int32)
     return Vocabulary(words, counts, config, words_read), final
-
-
-def _scan(corpus: Iterable[Document], config: WordConfig, threads: int) -> Iterator[_Scanned]:
-    """The blocks of a corpus, scanned, in their order; a few are read ahead. All share one report and one scratch."""
-    from polysemy.text.word_blocks import read_corpus
-    from polysemy.text.word_scanner import Scratch
-
-    report, scratch = ReadingReport(), Scratch()
-    blocks = read_corpus(corpus, report)
-    if threads == 1:
-        for block in blocks:
-            yield _noted(_scan_block(block, config, scratch, report))
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque = deque()
-        try:
-            for block in blocks:
-                waiting.append(pool.submit(_scan_block, block, config, scratch, report))
-                if len(waiting) > threads:
-                    yield _noted(waiting.popleft().result())
-            while waiting:
-                yield _noted(waiting.popleft().result())
-        finally:
-            for job in waiting:
-                job.cancel()
-
-
-def _scan_block(block: Block, config: WordConfig, scratch: Scratch, report: ReadingReport) -> _Scanned:
-    from polysemy.text.word_blocks import check_nuls, mended
-    from polysemy.text.word_scanner import scan_block
-
-    data, invalid = mended(block)
-    scans = list(scan_block(data, config, scratch))
-    check_nuls(block, sum(scan.nuls for scan in scans))
-    return _Scanned(scans, len(data), invalid, scratch, report)
-
-
-def _noted(scanned: _Scanned) -> _Scanned:
-    """Enter in the report, in the order of the text, what was changed in the block."""
-    scanned.report.invalid += scanned.invalid
-    scanned.report.nuls += sum(scan.nuls for scan in scanned.scans)
-    return scanned

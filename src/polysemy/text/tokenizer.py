@@ -33,8 +33,9 @@ SLICE_CHARACTERS = 2_000_000  # encode_many works through so many at a time
 class TokenizerConfig(Config):
     """What to train; equal text and config give an equal file."""
 
-    kind: Literal["wordpiece", "bpe", "bytebpe", "unigram"] = "wordpiece"
-    """how words are cut: wordpiece (BERT), bpe (characters), bytebpe (RoBERTa, GPT-2), unigram (ALBERT)"""
+    kind: Literal["wordpiece", "bpe", "bytebpe", "unigram", "word", "space"] = "wordpiece"
+    """how words are cut: wordpiece (BERT), bpe (characters), bytebpe (RoBERTa, GPT-2), unigram (ALBERT); not at all:
+    word (words and signs), space (what stands between spaces)"""
     vocab_size: int = 8000
     """pieces at most, special tokens included; a small text gives fewer"""
     lowercase: bool | None = None
@@ -211,7 +212,7 @@ class Tokenizer:
 
     @functools.cached_property
     def kind(self) -> str:
-        """wordpiece, bpe, bytebpe or unigram."""
+        """wordpiece, bpe, bytebpe, unigram, word or space."""
         return _kind(json.loads(self.definition))
 
     def id_of(self, piece: str) -> int | None:
@@ -315,6 +316,8 @@ def _canonical(definition: dict[str, Any]) -> str:
 
 def _kind(definition: Mapping[str, Any]) -> str:
     model = definition["model"].get("type")
+    if model == "WordLevel":
+        return "space" if (definition.get("pre_tokenizer") or {}).get("type") == "WhitespaceSplit" else "word"
     if model == "BPE":
         return "bytebpe" if '"ByteLevel"' in json.dumps(definition.get("pre_tokenizer")) else "bpe"
     return "unigram" if model == "Unigram" or isinstance(definition["model"]["vocab"], list) else "wordpiece"

@@ -29,7 +29,7 @@ PRE_TOKENIZERS = {"BertPreTokenizer", "ByteLevel", "Digits", "Metaspace", "Punct
                   "UnicodeScripts", "Whitespace", "WhitespaceSplit"}
 POST_PROCESSORS = {"BertProcessing", "ByteLevel", "RobertaProcessing", "Sequence", "TemplateProcessing"}
 DECODERS = {"BPEDecoder", "ByteFallback", "ByteLevel", "Fuse", "Metaspace", "Replace", "Sequence", "Strip", "WordPiece"}
-MODELS = ("WordPiece", "BPE", "Unigram")
+MODELS = ("WordPiece", "BPE", "Unigram", "WordLevel")
 # patterns of widely used tokenizers, each known to run in linear time
 PATTERNS = {
     WORD_PATTERN, SPACE_PATTERN, " {2,}", r"\s+", r"\s",
@@ -93,7 +93,7 @@ def _check_model(model: dict[str, Any], where: str) -> dict[str, int]:
     ids = _check_vocabulary(vocabulary, where)
     unknown = model.get("unk_token")
     known = isinstance(unknown, str) and unknown in ids
-    if not known and (unknown is not None or kind == "WordPiece"):
+    if not known and (unknown is not None or kind in ("WordPiece", "WordLevel")):
         raise InputError(f"{where}: unk_token must be in the vocabulary, got {unknown!r}")
     if kind == "BPE":
         _check_merges(model, ids, where)

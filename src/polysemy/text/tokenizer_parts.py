@@ -6,6 +6,8 @@
                 front of its word; runs of letters, of digits, of anything else are kept apart; BERT's template
     bytebpe     GPT-2 and RoBERTa: the same over 256 bytes, so nothing is ever unknown; <s> A </s></s> B </s>
     unigram     Kudo 2018 in ALBERT's layout: split as bpe, so that no piece mixes letters with punctuation
+    word        whole words and signs, Chinese characters apart, ids by falling frequency; rarer words are unknown
+    space       whole tokens between white space as they stand, for text that is cut already (WikiText, PTB)
 
 The letters of a `bpe` or `unigram` word are split from punctuation also for safety: a piece spelled like a special
 token ("[MASK]" typed by a user) can never be formed, while the plain Metaspace split of ALBERT's own files allows it.
@@ -17,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import tokenizers
 
-KINDS = ("wordpiece", "bpe", "bytebpe", "unigram")
+KINDS = ("wordpiece", "bpe", "bytebpe", "unigram", "word", "space")
+WHOLE = ("word", "space")
+"""kinds whose pieces are whole words"""
 ROLES = ("pad", "unk", "cls", "sep", "mask")
 SPACE_MARK = "▁"
 MARKS = ("[S]", "[/S]")
@@ -28,6 +32,8 @@ SPECIAL_TOKENS: dict[str, dict[str, str]] = {
     "bpe": {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"},
     "bytebpe": {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"},
     "unigram": {"pad": "<pad>", "unk": "<unk>", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"},
+    "word": {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"},
+    "space": {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"},
 }
 # what a role may be called in files made elsewhere, best first
 KNOWN_NAMES: dict[str, tuple[str, ...]] = {
@@ -51,7 +57,10 @@ def normalizer(kind: str, lowercase: bool) -> tokenizers.normalizers.Normalizer 
         return normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=None,
                                           lowercase=lowercase)
     lower = [normalizers.Lowercase()] if lowercase else []
-    if kind == "bytebpe":
+    if kind == "word":
+        return normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False,
+                                          lowercase=lowercase)
+    if kind in ("bytebpe", "space"):
         return normalizers.Sequence(lower) if lower else None
     return normalizers.Sequence([normalizers.NFKC(), *lower, normalizers.Replace(Regex(SPACE_PATTERN), " "),
                                  normalizers.Strip(left=False, right=True)])
@@ -61,8 +70,10 @@ def pre_tokenizer(kind: str, prefix_space: bool = False) -> tokenizers.pre_token
     """How a kind cuts text into the words that are then cut into pieces."""
     from tokenizers import Regex, pre_tokenizers
 
-    if kind == "wordpiece":
+    if kind in ("wordpiece", "word"):
         return pre_tokenizers.BertPreTokenizer()
+    if kind == "space":
+        return pre_tokenizers.WhitespaceSplit()
     if kind == "bytebpe":
         return pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
     return pre_tokenizers.Sequence([
@@ -75,8 +86,8 @@ def decoder(kind: str) -> tokenizers.decoders.Decoder:
     """What turns pieces back into text."""
     from tokenizers import decoders
 
-    if kind == "wordpiece":
-        return decoders.WordPiece(prefix="##", cleanup=True)
+    if kind in ("wordpiece", *WHOLE):
+        return decoders.WordPiece(prefix="##", cleanup=kind != "space")
     if kind == "bytebpe":
         return decoders.ByteLevel()
     return decoders.Metaspace(replacement=SPACE_MARK, prepend_scheme="first")
@@ -106,7 +117,7 @@ def assemble(model: Any, kind: str, names: dict[str, str], *, lowercase: bool, p
     built.pre_tokenizer = pre_tokenizer(kind, prefix_space)
     built.decoder = decoder(kind)
     # the mask takes the space before it along where a space belongs to the word after it
-    takes_space = kind != "wordpiece"
+    takes_space = kind not in ("wordpiece", *WHOLE)
     built.add_special_tokens([AddedToken(name, special=True, normalized=False, lstrip=takes_space and role == "mask")
                               for role, name in names.items()])
     if marks:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,8 @@ def train_definition(texts: Iterable[str], config: TokenizerConfig) -> tuple[str
     names = parts.SPECIAL_TOKENS[config.kind]
     marks = parts.MARKS if config.marks else ()
     specials = [*names.values(), *marks]
-    sample = [_cut_words(text) for text in sample]
+    if config.kind not in parts.WHOLE:
+        sample = [_cut_words(text) for text in sample]
     model, dropped = _train_within_size(sample, config, specials)
     with library_errors("tokenizer could not be put together"):
         built = parts.assemble(model, config.kind, names, lowercase=config.lowercased, prefix_space=config.prefix_space,
@@ -57,6 +59,8 @@ def train_definition(texts: Iterable[str], config: TokenizerConfig) -> tuple[str
 
 def _train_within_size(sample: list[str], config: TokenizerConfig, specials: list[str]) -> tuple[Any, int]:
     """(model, number of characters left out); ever fewer characters are kept until the vocabulary fits its size."""
+    if config.kind in parts.WHOLE:
+        return whole_words(sample, config, specials), 0
     if config.kind == "bytebpe":
         return _train_model(sample, config, specials), 0
     limit = int(ALPHABET_SHARE * (config.vocab_size - len(specials)))
@@ -67,6 +71,21 @@ def _train_within_size(sample: list[str], config: TokenizerConfig, specials: lis
             return model, dropped
         limit = limit * 3 // 4
     raise InputError(f"vocab_size must leave room for the characters of the text, got {config.vocab_size}")
+
+
+def whole_words(sample: list[str], config: TokenizerConfig, specials: list[str]) -> Any:
+    """A model that knows the most frequent words, ids by falling frequency (ties by the words themselves)."""
+    from tokenizers import models
+
+    clean, cut = parts.normalizer(config.kind, config.lowercased), parts.pre_tokenizer(config.kind)
+    counts: Counter[str] = Counter()
+    for text in sample:
+        shown = text if clean is None else clean.normalize_str(text)
+        counts.update(shown.split() if config.kind == "space" else (word for word, _ in cut.pre_tokenize_str(shown)))
+    found = sorted((-count, word) for word, count in counts.items()
+                   if count >= config.min_frequency and word not in specials)
+    words = [*specials, *(word for _, word in found[:config.vocab_size - len(specials)])]
+    return models.WordLevel({word: number for number, word in enumerate(words)}, parts.SPECIAL_TOKENS["word"]["unk"])
 
 
 def take_sample(texts: Iterable[str], limit: int) -> tuple[list[str], list[str]]:

@@ -6,7 +6,7 @@ here, because a line is the unit; so a compressed file gives the same words as t
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
 import numba
@@ -18,57 +18,85 @@ from polysemy.text.counts import ReadingReport
 from polysemy.text.decoding import BYTE_ORDER_MARKS, MAX_NUL_RATE, REPLACEMENT, clean_text, decode_blocks
 from polysemy.text.decompress import read_blocks
 from polysemy.text.files import TextFile
+from polysemy.text.pages import pages
+from polysemy.text.word_rows import Text, padded
 
 BLOCK_BYTES = 2 << 20
 CUTS = (b"\n", b" ", "。".encode())
+NEAR = 1 << 14  # how far before the end of a block it is looked at first where to cut
+SPARE = 24  # bytes behind a block: a line feed, and NULs for loads of eight
+LINE_FEED = 10
 HIGH_BITS = np.uint64(0x8080808080808080)
 
 
 class Block(NamedTuple):
     """A stretch of a corpus. `raw`: may hold invalid UTF-8; then `mended` must see it first."""
 
-    data: bytes
+    text: Text
     name: str
     raw: bool
 
+    @property
+    def data(self) -> np.ndarray:
+        """uint8: its bytes."""
+        return self.text.data[: self.text.size]
 
-def read_corpus(corpus: Iterable[Document], report: ReadingReport, size: int = 0) -> Iterator[Block]:
-    """The blocks of a corpus in order, of about `size` bytes each (0: 2 MB).
+
+class Buffers:
+    """Memory of blocks, to be used again by the reader when a block has been scanned; for use by several threads."""
+
+    def __init__(self, size: int = 0) -> None:
+        self.size = size or BLOCK_BYTES
+        self._free: list[np.ndarray] = []
+
+    def take(self) -> np.ndarray:
+        """uint64 with room for a block."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return pages((self.size + SPARE) // 8 + 2, np.uint64)
+
+    def give_back(self, block: Block) -> None:
+        self._free.append(block.text.eights)
+
+
+def read_corpus(corpus: Iterable[Document], report: ReadingReport, buffers: Buffers) -> Generator[Block]:
+    """The blocks of a corpus in order, as large as the buffers or a little smaller.
 
     A line longer than a block is cut at white space or a Chinese full stop, and goes on in the next block; a single
     word longer than a block is cut anywhere.
     """
-    size = size or BLOCK_BYTES
     if not isinstance(corpus, Corpus):
         texts = (clean_text(document.text, report) for document in corpus)
-        yield from _cut(_encoded(texts), "", size, raw=False)
+        yield from _cut(_encoded(texts), "", buffers, raw=False)
         return
     for file, rule in zip(corpus.sources, corpus.rules.values(), strict=True):
         file.check_unchanged()
         name = str(file.path)
         if rule == "record":
-            yield from _cut(_encoded(corpus.texts(file, report)), name, size, raw=False)
+            yield from _cut(_encoded(corpus.texts(file, report)), name, buffers, raw=False)
         elif _as_it_lies(file) and not corpus.strict:
-            yield from _cut(_file_bytes(file), name, size, raw=True)
+            yield from _cut(_file_bytes(file), name, buffers, raw=True)
         else:
             blocks = decode_blocks(read_blocks(file.path), name, corpus.strict, report)
-            yield from _cut((text.encode() for text in blocks), name, size, raw=False)
+            yield from _cut((text.encode() for text in blocks), name, buffers, raw=False)
         file.check_unchanged()
 
 
-def mended(block: Block) -> tuple[bytes, int]:
-    """The bytes of a block as valid UTF-8, each invalid sequence replaced by U+FFFD, and how many were."""
-    if not block.raw or valid_utf8(np.frombuffer(block.data, np.uint8)):
-        return block.data, 0
-    text = block.data.decode("utf-8", "replace")
-    return text.encode(), text.count(REPLACEMENT) - block.data.count(REPLACEMENT.encode())
+def mended(block: Block) -> tuple[Text, int]:
+    """The text of a block as valid UTF-8, each invalid sequence replaced by U+FFFD, and how many were."""
+    if not block.raw or valid_utf8(block.data):
+        return block.text, 0
+    data = block.data.tobytes()
+    text = data.decode("utf-8", "replace")
+    return padded(text.encode()), text.count(REPLACEMENT) - data.count(REPLACEMENT.encode())
 
 
 def check_nuls(block: Block, nuls: int) -> None:
     """Refuse what is binary, as a corpus does."""
-    if nuls > MAX_NUL_RATE * len(block.data) and len(block.data) >= 64:
+    if nuls > MAX_NUL_RATE * block.text.size and block.text.size >= 64:
         raise InputError(f"corpus must be text, got {block.name or 'a document'} with {nuls:,} NULs in "
-                         f"{len(block.data):,} bytes; it is binary, or UTF-16 without a byte-order mark")
+                         f"{block.text.size:,} bytes; it is binary, or UTF-16 without a byte-order mark")
 
 
 @numba.njit(nogil=True, cache=True)
@@ -127,30 +155,42 @@ def _encoded(texts: Iterable[str]) -> Iterator[bytes]:
         yield b"\n"
 
 
-def _cut(pieces: Iterable[bytes], name: str, size: int, *, raw: bool) -> Iterator[Block]:
-    """Pieces of any length as blocks of about `size` bytes; the last one ends with a line feed."""
-    held: list[bytes] = []
-    waiting = 0
+def _cut(pieces: Iterable[bytes], name: str, buffers: Buffers, *, raw: bool) -> Iterator[Block]:
+    """Pieces of any length as blocks that fill the buffers; the last one ends with a line feed."""
+    room, used = buffers.take(), 0
     for piece in pieces:
-        held.append(piece)
-        waiting += len(piece)
-        if waiting >= size:
-            data = b"".join(held)
-            while len(data) >= size:
-                stop = _place(data, size)
-                yield Block(data[:stop], name, raw)
-                data = data[stop:]
-            held, waiting = [data], len(data)
-    data = b"".join(held)
-    if data:
-        yield Block(data if data.endswith(b"\n") else data + b"\n", name, raw)
+        rest = memoryview(piece)
+        while rest:
+            taken = rest[: buffers.size + 1 - used]  # one byte more than a block: is it inside a character?
+            memoryview(room.view(np.uint8))[used : used + len(taken)] = taken
+            rest, used = rest[len(taken) :], used + len(taken)
+            if used > buffers.size:
+                stop = _place(room.view(np.uint8).data, buffers.size)
+                after, used = buffers.take(), used - stop
+                after.view(np.uint8)[:used] = room.view(np.uint8)[stop : stop + used]
+                yield Block(_ended(room, stop), name, raw)
+                room = after
+    if used:
+        data = room.view(np.uint8)
+        if data[used - 1] != LINE_FEED:
+            data[used] = LINE_FEED
+            used += 1
+        yield Block(_ended(room, used), name, raw)
 
 
-def _place(data: bytes, size: int) -> int:
+def _ended(room: np.ndarray, size: int) -> Text:
+    data = room.view(np.uint8)
+    data[size : size + SPARE] = 0
+    return Text(data, room, size)
+
+
+def _place(data: memoryview, size: int) -> int:
+    """Where to end a block of at most `size` bytes, of which one more is there."""
     for mark in CUTS:
-        if (place := data.rfind(mark, 0, size)) >= 0:
-            return place + len(mark)
+        for first in (max(0, size - NEAR), 0):
+            if (place := bytes(data[first:size]).rfind(mark)) >= 0:
+                return first + place + len(mark)
     stop = size
-    while stop > size - 4 and stop < len(data) and data[stop] & 0xC0 == 0x80:  # not inside a character
+    while stop > size - 4 and data[stop] & 0xC0 == 0x80:  # not inside a character
         stop -= 1
     return max(stop, 1)

@@ -1,7 +1,7 @@
 """A hash table of words kept as UTF-8 bytes, for Numba kernels: exact, without a Python object for each word.
 
-A word is known by its bytes packed into numbers: the first eight, the next eight, and a hash of the rest; only words of
-more than 16 bytes are ever compared byte by byte. So most look-ups touch one line of the cache.
+A row takes 40 bytes. A word of up to 16 bytes lies in its row; of a longer one the row has the first eight and a hash
+of the others, and all its bytes lie in `text`, where they are compared. So most look-ups touch one line of the cache.
 """
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-LOW, HIGH, REST, START, LENGTH, COUNT, ODD, NUMBER = range(8)
-"""Columns of a row: bytes 0-7, bytes 8-15, hash of the rest; where its text is; how often it was met; whether it has
-bytes beyond ASCII; its number in the encoded text."""
-PACKED = 16  # bytes of a word that are in its row
+from polysemy.text.pages import pages
+
+LOW, HIGH, PLACE, COUNT, NUMBER = range(5)
+"""Columns of a row: bytes 0-7; bytes 8-15, or a hash of all from 8 on; start in `text`, length and whether it has bytes
+beyond ASCII (39, 24 and 1 bits); how often it was met; its number in the encoded text."""
+PACKED = 16  # a longer word has its bytes in `text`
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 FACTOR_2 = np.uint64(0xC2B2AE3D27D4EB4F)
 HALF, ONE, SEVEN, TOP, LAST_SHIFT = np.uint64(32), np.uint64(1), np.uint64(7), np.uint64(56), np.uint64(63)
+START_SHIFT = np.uint64(25)
+SHAPE = np.uint64((1 << 25) - 1)  # length and ODD of a PLACE: equal words have equal ones
 
 
 def eight(byte: int) -> np.uint64:
@@ -29,31 +33,40 @@ FROM_A, ABOVE_Z = eight(0x80 - ord("A")), eight(0x7F - ord("Z"))  # added to a b
 PLACES = np.uint64(0x0001020304050607)
 
 
+class Text(NamedTuple):
+    """`size` bytes of UTF-8 as uint8 and, the same memory, as uint64; NULs behind make every load of eight safe."""
+
+    data: np.ndarray
+    eights: np.ndarray
+    size: int
+
+
 class Words(NamedTuple):
     """Different words in the order they were met. `state`: rows used, bytes of text used."""
 
     slots: np.ndarray  # int32 (a power of two,): row, -1 empty; at least twice as many as rows
-    rows: np.ndarray  # uint64 (capacity, 8)
-    text: np.ndarray  # uint8
+    rows: np.ndarray  # uint64 (capacity, 5)
+    text: np.ndarray  # uint8, of the long words
     state: np.ndarray  # int64 (2,)
 
 
 def new_words(capacity: int, text_bytes: int) -> Words:
-    """An empty table for that many words with that much text in all."""
-    slots = 1 << max(int(2 * capacity - 1).bit_length(), 4)
-    return Words(np.full(slots, -1, np.int32), np.empty((capacity, 8), np.uint64), np.empty(text_bytes, np.uint8),
+    """An empty table for that many words with that much text of long ones in all."""
+    slots = pages(1 << max(int(2 * capacity - 1).bit_length(), 4), np.int32)
+    slots.fill(-1)
+    return Words(slots, pages(5 * capacity, np.uint64).reshape(-1, 5), pages(text_bytes, np.uint8),
                  np.zeros(2, np.int64))
 
 
-def padded(data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """The bytes as uint8 and, the same memory, as uint64; NULs after them make every load of eight bytes safe."""
+def padded(data: bytes) -> Text:
+    """The bytes as a text for the kernels."""
     eights = np.frombuffer(data + bytes(24 - len(data) % 8), np.uint64)
-    return eights.view(np.uint8), eights
+    return Text(eights.view(np.uint8), eights, len(data))
 
 
 def joined(words: Words, rows: np.ndarray) -> np.ndarray:
-    """uint8: the texts of those rows in that order, a line feed after each."""
-    size = int(words.rows[rows, LENGTH].sum()) + len(rows)
+    """uint8: the words of those rows in that order, a line feed after each."""
+    size = int(((words.rows[rows, PLACE] & SHAPE) >> ONE).sum()) + len(rows)
     return _join(words.rows, words.text, rows, np.empty(size, np.uint8))
 
 
@@ -61,13 +74,26 @@ def joined(words: Words, rows: np.ndarray) -> np.ndarray:
 def _join(rows, text, chosen, out):
     at = 0
     for row in chosen:
-        start = np.int64(rows[row, START])
-        for i in range(start, start + np.int64(rows[row, LENGTH])):
-            out[at] = text[i]
-            at += 1
-        out[at] = 10
-        at += 1
+        length, start = length_of(rows, row), start_of(rows, row)
+        for i in range(length):
+            if length > PACKED:
+                out[at + i] = text[start + i]
+            else:
+                out[at + i] = rows[row, LOW + (i >> 3)] >> np.uint64((i & 7) << 3)
+        out[at + length] = 10
+        at += length + 1
     return out
+
+
+@numba.njit(nogil=True, cache=True)
+def length_of(rows, row):
+    return np.int64((rows[row, PLACE] & SHAPE) >> ONE)
+
+
+@numba.njit(nogil=True, cache=True)
+def start_of(rows, row):
+    """Where the bytes of a long word begin in `text`."""
+    return np.int64(rows[row, PLACE] >> START_SHIFT)
 
 
 # The kernels take the four arrays of `Words` one by one: a tuple of arrays costs reference counts in every call.
@@ -79,7 +105,7 @@ def put(slots, rows, text, state, data, eights, start, stop, small):
 
     `small` makes letters of ASCII small. The caller sees to it that there is room for one more row and its text.
     """
-    low, high, rest = _part(eights, start, stop, small), np.uint64(0), np.uint64(0)
+    low, high = _part(eights, start, stop, small), np.uint64(0)
     seen = low
     if stop - start > 8:
         high = _part(eights, start + 8, stop, small)
@@ -87,11 +113,12 @@ def put(slots, rows, text, state, data, eights, start, stop, small):
         for at in range(start + PACKED, stop, 8):
             part = _part(eights, at, stop, small)
             seen |= part
-            rest = (rest ^ part ^ (rest >> HALF)) * FACTOR
-    row = _find(slots, rows, text, low, high, rest, data, start, stop, small)
+            high = (high ^ part ^ (high >> HALF)) * FACTOR
+    shape = np.uint64(stop - start) << ONE | (ONE if seen & HIGH_BITS else np.uint64(0))
+    row = _find(slots, rows, text, low, high, shape, data, start, small)
     if row >= 0:
         return row
-    return _append(slots, rows, text, state, -1 - row, low, high, rest, seen & HIGH_BITS, data, start, stop, small)
+    return _append(slots, rows, text, state, -1 - row, low, high, shape, data, start, small)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -100,19 +127,15 @@ def put_row(slots, rows, text, state, others, other_text, row):
     found = find_row(slots, rows, text, others, other_text, row)
     if found >= 0:
         return found
-    start = np.int64(others[row, START])
-    stop = start + np.int64(others[row, LENGTH])
-    return _append(slots, rows, text, state, -1 - found, others[row, LOW], others[row, HIGH], others[row, REST],
-                   others[row, ODD], other_text, start, stop, False)
+    return _append(slots, rows, text, state, -1 - found, others[row, LOW], others[row, HIGH],
+                   others[row, PLACE] & SHAPE, other_text, start_of(others, row), False)
 
 
 @numba.njit(nogil=True, cache=True)
 def find_row(slots, rows, text, others, other_text, row):
     """The row of a word of another table; below 0 when it has none."""
-    start = np.int64(others[row, START])
-    stop = start + np.int64(others[row, LENGTH])
-    return _find(slots, rows, text, others[row, LOW], others[row, HIGH], others[row, REST], other_text, start, stop,
-                 False)
+    return _find(slots, rows, text, others[row, LOW], others[row, HIGH], others[row, PLACE] & SHAPE, other_text,
+                 start_of(others, row), False)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -120,7 +143,7 @@ def index_rows(slots, rows, used):
     """Fill the empty slots of a table from its first `used` rows."""
     mask = np.uint64(slots.shape[0] - 1)
     for row in range(used):
-        slot = _hash(rows[row, LOW], rows[row, HIGH], rows[row, REST]) & mask
+        slot = _hash(rows[row, LOW], rows[row, HIGH]) & mask
         while slots[slot] >= 0:
             slot = (slot + ONE) & mask
         slots[slot] = row
@@ -157,35 +180,32 @@ def _part(eights, at, stop, small):
 
 
 @numba.njit(nogil=True, cache=True)
-def _hash(low, high, rest):
+def _hash(low, high):
     mixed = low * FACTOR
     mixed = (mixed ^ (mixed >> HALF) ^ high) * FACTOR_2
-    mixed = (mixed ^ (mixed >> HALF) ^ rest) * FACTOR
     return mixed ^ (mixed >> HALF)
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
-def _find(slots, rows, text, low, high, rest, data, start, stop, small):
+def _find(slots, rows, text, low, high, shape, data, start, small):
     """The row of a word with those numbers, or -1 - the slot where it belongs."""
-    length = np.uint64(stop - start)
     mask = np.uint64(slots.shape[0] - 1)
-    slot = _hash(low, high, rest) & mask
+    slot = _hash(low, high) & mask
     while True:
         row = np.int64(slots[slot])
         if row < 0:
             return -1 - np.int64(slot)
-        if rows[row, LOW] == low and rows[row, HIGH] == high and rows[row, LENGTH] == length:
-            if length <= np.uint64(PACKED):
-                return row
-            if rows[row, REST] == rest and _same(text, np.int64(rows[row, START]), data, start, stop, small):
+        if rows[row, LOW] == low and rows[row, HIGH] == high and rows[row, PLACE] & SHAPE == shape:
+            length = np.int64(shape >> ONE)
+            if length <= PACKED or _same(text, start_of(rows, row), data, start, length, small):
                 return row
         slot = (slot + ONE) & mask
 
 
 @numba.njit(nogil=True, cache=True)
-def _same(text, at, data, start, stop, small):
-    """Are the bytes behind the packed ones equal? The packed ones are known to be."""
-    for i in range(PACKED, stop - start):  # noqa: SIM110, Numba knows no all()
+def _same(text, at, data, start, length, small):
+    """Are the bytes behind the first eight equal? Those are known to be."""
+    for i in range(8, length):  # noqa: SIM110, Numba knows no all()
         if text[at + i] != _byte(data[start + i], small):
             return False
     return True
@@ -197,19 +217,17 @@ def _byte(byte, small):
 
 
 @numba.njit(nogil=True, cache=True)
-def _append(slots, rows, text, state, slot, low, high, rest, odd, data, start, stop, small):
-    row, at = state[0], state[1]
+def _append(slots, rows, text, state, slot, low, high, shape, data, start, small):
+    row, at, length = state[0], state[1], np.int64(shape >> ONE)
     slots[slot] = row
     rows[row, LOW] = low
     rows[row, HIGH] = high
-    rows[row, REST] = rest
-    rows[row, START] = at
-    rows[row, LENGTH] = stop - start
+    rows[row, PLACE] = np.uint64(at) << START_SHIFT | shape
     rows[row, COUNT] = 0
-    rows[row, ODD] = odd
     rows[row, NUMBER] = row
-    for i in range(stop - start):
-        text[at + i] = _byte(data[start + i], small)
     state[0] = row + 1
-    state[1] = at + stop - start
+    if length > PACKED:
+        for i in range(length):
+            text[at + i] = _byte(data[start + i], small)
+        state[1] = at + length
     return row

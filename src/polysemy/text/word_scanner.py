@@ -8,20 +8,23 @@ form may have another length or depend on what stands beside it.
 """
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numba
 import numpy as np
 
+from polysemy.text.pages import pages
 from polysemy.text.vocabulary import LINE_END, WordConfig, split_words
 from polysemy.text.word_rows import (
     COUNT,
     HIGH_BITS,
     LOW_BITS,
     NUMBER,
-    ODD,
     ONE,
+    PLACE,
+    Text,
     Words,
     bytes_before,
     eight,
@@ -55,6 +58,12 @@ class Scan(NamedTuple):
     words: Words
     tokens: np.ndarray
     nuls: int
+    room: np.ndarray  # where the tokens lie
+
+    @property
+    def words_read(self) -> int:
+        """Running words."""
+        return int(self.words.rows[: self.words.state[0], COUNT].sum())
 
 
 class Scratch:
@@ -65,52 +74,51 @@ class Scratch:
 
     def take(self, size: int) -> tuple[Words, np.ndarray]:
         """An empty table and room for tokens, enough for a stretch of that many bytes."""
-        while self._free:
-            try:
+        with contextlib.suppress(IndexError):  # when another thread takes the last one
+            while self._free:
                 words, tokens = self._free.pop()
-            except IndexError:  # another thread took the last one
-                break
-            if len(tokens) >= size:
-                words.slots.fill(-1)
-                words.state.fill(0)
-                return words, tokens
+                if len(tokens) >= size:
+                    words.slots.fill(-1)
+                    words.state.fill(0)
+                    return words, tokens
         # of the text at most all words differ, and the small form of a word has up to 1.5 times its bytes
-        return new_words(2 * MAX_DIFFERENT, 3 * size), np.empty(size, np.int32)
+        return new_words(2 * MAX_DIFFERENT, 3 * size), pages(size, np.int32)
 
     def give_back(self, scan: Scan) -> None:
         """The scan is read and its arrays are free."""
-        assert scan.tokens.base is not None
-        self._free.append((scan.words, scan.tokens.base))
+        self._free.append((scan.words, scan.room))
 
 
-def scan_block(data: bytes, config: WordConfig, scratch: Scratch | None = None) -> Iterator[Scan]:
+def scan_block(text: Text | bytes, config: WordConfig, scratch: Scratch | None = None) -> Iterator[Scan]:
     """The words of a block of valid UTF-8; it must end where a word ends. Several scans when it has too many words."""
     scratch = scratch or Scratch()
     space, small = config.tokens == "space", config.lowercase
+    if isinstance(text, bytes):
+        text = padded(text)
     if not space and config.unit == "word":  # the segmenter works on text; the kernel then only has to find spaces
-        lines = data.decode().split("\n")
-        data = "\n".join(" ".join(split_words(line, config)) for line in lines).encode()
+        lines = text.data[: text.size].tobytes().decode().split("\n")
+        text = padded("\n".join(" ".join(split_words(line, config)) for line in lines).encode())
         space, small = True, False
-    block, eights = padded(data)
     start = 0
-    while start < len(data):
-        words, tokens = scratch.take(len(data) - start)
+    while start < text.size:
+        words, tokens = scratch.take(text.size - start)
+        bounds = start, text.size
         if space:
-            start, size, nuls = scan_tokens(block, eights, (start, len(data)), small, GAPS, tokens, *words)
+            start, size, nuls = scan_tokens(text.data, text.eights, bounds, small, GAPS, tokens, *words)
         else:
             table = character_table()
-            start, size, nuls = scan_words(block, eights, (start, len(data)), small, table, tokens, *words)
+            start, size, nuls = scan_words(text.data, text.eights, bounds, small, table, tokens, *words)
         if small:
             _lower(words)
-        yield Scan(words, tokens[:size], nuls)
+        yield Scan(words, tokens[:size], nuls, tokens)
 
 
 def _lower(words: Words) -> None:
     """Give each word with letters beyond ASCII the row of its small form; its count moves there."""
-    odd = np.flatnonzero(words.rows[: words.state[0], ODD])
+    odd = np.flatnonzero(words.rows[: words.state[0], PLACE] & ONE)
     if len(odd):
         small = joined(words, odd).tobytes().decode().lower().encode()
-        _put_small(*words, *padded(small), odd)
+        _put_small(*words, *padded(small)[:2], odd)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -1,113 +1,113 @@
-"""The numbers of a long text while it is read: in memory as long as they fit, then in a file.
+"""The numbers of a long text while it is read: packed in memory as long as they fit, then in a file.
 
-Memory is taken in pieces that go back to the system one by one when the final array is made, so the peak stays near the
-size of the encoded text.
+Words are numbered in the order of first sight until their counts are known, so most numbers are small: packed they take
+1.7 bytes a word instead of 4. The int32 array is made in the end, in one pass over the packed pieces, each of which
+goes back to the system when it is read. So no second copy is ever there.
 """
 from __future__ import annotations
 
-import mmap
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numba
 import numpy as np
 
 from polysemy.errors import InputError
+from polysemy.text.pages import pages
 from polysemy.text.vocabulary import LINE_END, UNKNOWN
 
-FILE_NAME = "words.int32"
+FILE_NAME, PACKED_NAME = "words.int32", "words.packed"
 GONE = -3
 """In a table of new numbers: the word leaves nothing."""
 CHUNK = 1 << 22
+PIECE_BYTES = 1 << 20
+MOST_BYTES = 5  # of a packed number
 assert GONE not in (LINE_END, UNKNOWN)
 
 
 class WordStore:
     """Appends numbers of words, renumbers them all in the end; line ends never follow one another or come first.
 
-    folder       where `words.int32` is written once there are more than `memory_bytes` of numbers; None: always memory
+    folder       where `words.int32` is written when there are more than `memory_bytes` of numbers; None: always memory
     """
 
     def __init__(self, folder: Path | None, memory_bytes: int) -> None:
-        self._path = folder / FILE_NAME if folder is not None else None
+        self._folder = folder
         self._most = memory_bytes // 4
-        self._pieces: list[np.ndarray] = []
-        self._room = _piece(CHUNK)
+        self._pieces: list[np.ndarray] = []  # packed; in the file `words.packed` if `_sizes` has any
+        self._sizes: list[int] = []
+        self._room = pages(PIECE_BYTES, np.uint8)
         self._size = 0  # used of the room
         self._total = 0
-        self._spilled = False  # are the pieces written to the file?
-        self._begun = False  # was any? A file from before is replaced
         self._inside = False  # does the text so far end inside a line?
 
-    def append(self, tokens: np.ndarray, numbers: np.ndarray) -> None:
-        """Add the tokens of a scan, numbered anew: int32 numbers by row, below 0 as UNKNOWN or GONE."""
-        if self._size + len(tokens) > len(self._room):
-            self._close_piece(len(tokens))
-        size = _renumber(tokens, numbers, self._room[self._size :], self._inside)
-        if size:
-            self._inside = bool(self._room[self._size + size - 1] != LINE_END)
+    def append(self, tokens: np.ndarray, numbers: np.ndarray) -> int:
+        """Add the tokens of a scan, numbered anew: int32 numbers by row, below 0 as UNKNOWN or GONE; how many words."""
+        if self._size + MOST_BYTES * len(tokens) > len(self._room):
+            self._close_piece(MOST_BYTES * len(tokens))
+        size, count, words, self._inside = _pack(tokens, numbers, self._room[self._size :], self._inside)
         self._size += size
-        self._total += size
-        if self._path is not None and not self._spilled and self._total > self._most:
-            self._spilled = True
-            self._close_piece(0)
+        self._total += count
+        return words
 
-    def finish(self, numbers: np.ndarray | None) -> np.ndarray:
-        """All tokens, numbered anew unless `numbers` is None; read-only and memory-mapped if they are in a file."""
+    def finish(self, numbers: np.ndarray) -> np.ndarray:
+        """All tokens, numbered anew; read-only and memory-mapped if they are in a file."""
         self._close_piece(0)
-        if self._spilled:
-            return self._finish_file(numbers)
-        tokens = np.empty(self._total, np.int32)
-        self._pieces.reverse()
-        size, inside = 0, False
-        while self._pieces:
-            piece = self._pieces.pop()
-            if numbers is None:
-                tokens[size : size + len(piece)] = piece
-                size += len(piece)
-            else:
-                size += _renumber(piece, numbers, tokens[size:], inside)
-                inside = bool(size and tokens[size - 1] != LINE_END)
-        tokens.resize(size, refcheck=False)
-        return tokens
+        if not self._sizes:
+            tokens = np.empty(self._total, np.int32)
+            size, inside = 0, False
+            for piece in self._taken():
+                count, inside = _unpack(piece, numbers, tokens[size:], inside)
+                size += count
+            tokens.resize(size, refcheck=False)
+            return tokens
+        assert self._folder is not None
+        inside, written = False, 0
+        with _room_in(self._folder), open(self._folder / FILE_NAME, "wb") as file:
+            for piece in self._taken():
+                tokens = np.empty(len(piece), np.int32)
+                count, inside = _unpack(piece, numbers, tokens, inside)
+                file.write(tokens[:count].data)
+                written += count
+        (self._folder / PACKED_NAME).unlink()
+        return np.memmap(self._folder / FILE_NAME, np.int32, "r") if written else np.zeros(0, np.int32)
 
     def discard(self) -> None:
         """Leave nothing behind: what to do when reading fails."""
-        if self._spilled and self._path is not None:
-            self._path.unlink(missing_ok=True)
+        if self._sizes and self._folder is not None:
+            for name in (FILE_NAME, PACKED_NAME):
+                (self._folder / name).unlink(missing_ok=True)
 
-    def _finish_file(self, numbers: np.ndarray | None) -> np.ndarray:
-        assert self._path is not None
-        size = self._total
-        if numbers is not None and size:
-            mapped = np.memmap(self._path, np.int32, "r+")
-            size = renumber_all(mapped, numbers)
-            mapped.flush()
-            del mapped
-            with open(self._path, "r+b") as file:
-                file.truncate(4 * size)
-        return np.memmap(self._path, np.int32, "r") if size else np.zeros(0, np.int32)
+    def _taken(self) -> Iterator[np.ndarray]:
+        """The packed pieces in order, each let go when the next one is asked for."""
+        if self._sizes and self._folder is not None:
+            with open(self._folder / PACKED_NAME, "rb") as file:
+                for size in self._sizes:
+                    yield np.frombuffer(file.read(size), np.uint8)
+        self._pieces.reverse()
+        while self._pieces:
+            yield self._pieces.pop()
 
     def _close_piece(self, needed: int) -> None:
         """Put the used part of the room to the pieces, or all of them into the file, and take new room."""
         self._pieces.append(self._room[: self._size])
-        self._room, self._size = _piece(max(needed, CHUNK)), 0
-        if not self._spilled:
+        self._room, self._size = pages(max(needed, PIECE_BYTES) if needed else 0, np.uint8), 0
+        if self._folder is None or self._total <= self._most:
             return
-        assert self._path is not None
-        try:
-            with open(self._path, "ab" if self._begun else "wb") as file:
-                for piece in self._pieces:
-                    file.write(piece.data)
-        except OSError as error:
-            raise InputError(f"folder must have room for the encoded text, got {self._path.parent} ({error.strerror})"
-                             ) from error
-        self._begun = True
+        with _room_in(self._folder), open(self._folder / PACKED_NAME, "ab" if self._sizes else "wb") as file:
+            for piece in self._pieces:
+                file.write(piece.data)
+                self._sizes.append(len(piece))
         self._pieces = []
 
 
-def _piece(size: int) -> np.ndarray:
-    """Memory that goes back to the system as soon as it is let go, which small or recycled blocks do not."""
-    return np.frombuffer(mmap.mmap(-1, 4 * size), np.int32)
+@contextlib.contextmanager
+def _room_in(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"folder must have room for the encoded text, got {folder} ({error.strerror})") from error
 
 
 def renumber_all(tokens: np.ndarray, numbers: np.ndarray) -> int:
@@ -136,26 +136,65 @@ def drop_unknown(tokens: np.ndarray) -> int:
     return size
 
 
+@numba.njit(nogil=True, cache=True, inline="always")
+def _kept(token, numbers, inside):
+    """What becomes of a token: its new number, GONE if it leaves nothing, as a line end does where no line is open."""
+    if token >= 0:
+        return numbers[token]
+    return token if token != LINE_END or inside else np.int32(GONE)
+
+
 @numba.njit(nogil=True, cache=True)
 def _renumber(tokens, numbers, out, inside):
-    """numbers[token] for each, written to the front of `out` (which may be `tokens` itself); how many were written."""
+    """The kept tokens, written to the front of `out` (which may be `tokens` itself); how many were written."""
     size = 0
     for i in range(tokens.shape[0]):
-        token = tokens[i]
-        if token >= 0:
-            number = numbers[token]
-            if number != GONE:
-                out[size] = number
-                size += 1
-                inside = True
-        elif token == LINE_END:
-            if inside:
-                out[size] = LINE_END
-                size += 1
-                inside = False
-        else:
+        token = _kept(tokens[i], numbers, inside)
+        if token != GONE:
             out[size] = token
             size += 1
-            inside = True
+            inside = token != LINE_END
     return size
 
+
+@numba.njit(nogil=True, cache=True)
+def _pack(tokens, numbers, out, inside):
+    """The kept tokens, packed: (bytes written, tokens written, words among them, are we inside a line).
+
+    number + 2 in groups of seven bits, the lowest first; the high bit of a byte says that more follow.
+    """
+    size, count, words = 0, 0, 0
+    for i in range(tokens.shape[0]):
+        token = _kept(tokens[i], numbers, inside)
+        if token == GONE:
+            continue
+        count += 1
+        words += token >= 0
+        inside = token != LINE_END
+        code = np.uint32(token - UNKNOWN)
+        while code >= 0x80:
+            out[size] = code & 0x7F | 0x80
+            size += 1
+            code >>= np.uint32(7)
+        out[size] = code
+        size += 1
+    return size, count, words, inside
+
+
+@numba.njit(nogil=True, cache=True)
+def _unpack(packed, numbers, out, inside):
+    """The kept tokens of a packed piece: (tokens written, are we inside a line)."""
+    size, i = 0, 0
+    while i < packed.shape[0]:
+        code, shift = np.int64(packed[i]), 0
+        while packed[i] >= 0x80:
+            i += 1
+            shift += 7
+            code += (np.int64(packed[i]) - 1) << shift  # the 1 takes out the high bit of the byte before
+        i += 1
+        token = _kept(np.int32(code + UNKNOWN), numbers, inside)
+        if token != GONE:
+            out[size] = token
+            size += 1
+            inside = token != LINE_END
+    return size, inside

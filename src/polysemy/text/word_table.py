@@ -7,26 +7,33 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from polysemy.errors import InputError
+from polysemy.text.pages import pages
 from polysemy.text.word_rows import (
     COUNT,
     HIGH,
-    LENGTH,
     LOW,
     NUMBER,
-    START,
+    PACKED,
+    PLACE,
+    SHAPE,
+    START_SHIFT,
     Words,
     find_row,
     index_rows,
     joined,
+    length_of,
     new_words,
     padded,
     put,
     put_row,
+    start_of,
 )
 
 MOST_WORDS = 1 << 23
 """When more different words have been met, the rare ones are forgotten: the table stays below a gigabyte."""
 KEPT_SHARE = 0.75
+MOST_BYTES = (1 << 24) - 1  # of a word
 
 
 class WordTable:
@@ -57,9 +64,11 @@ class WordTable:
         """A table of given words: the number of a word is its place in the list."""
         table = cls(len(words))
         texts = [word.encode() for word in words]
-        data, eights = padded(b"".join(texts))
+        if max(map(len, texts), default=0) > MOST_BYTES:
+            raise InputError(f"words must have at most {MOST_BYTES:,} bytes, got one of {max(map(len, texts)):,}")
+        data, eights, size = padded(b"".join(texts))
         stops = np.cumsum([len(text) for text in texts], dtype=np.int64)
-        table._reserve(len(words), len(data))
+        table._reserve(len(words), size)
         _put_all(*table._words, data, eights, stops)
         table.next_number = len(words)
         return table
@@ -81,30 +90,27 @@ class WordTable:
 
     def ranked(self, min_count: int, max_words: int = 0) -> tuple[list[str], np.ndarray, np.ndarray]:
         """The words seen often enough, by falling count, then by their bytes: (words, int64 counts, int64 numbers)."""
-        rows = self._rows
-        kept = np.flatnonzero(rows[:, COUNT] >= np.uint64(min_count))
-        found = rows[kept]
-        order = np.lexsort((found[:, HIGH].byteswap(), found[:, LOW].byteswap(), -found[:, COUNT].astype(np.int64)))
-        kept = self._settle_long_ties(kept[order])
-        if max_words:
-            kept = kept[:max_words]
+        kept = np.flatnonzero(self._rows[:, COUNT] >= np.uint64(min_count))
+        keys = [_second_eight(*self._words[1:3], kept).byteswap(), self._rows[kept, LOW].byteswap(),
+                -self._rows[kept, COUNT].astype(np.int64)]
+        kept = self._settle_long_ties(kept, np.lexsort(keys), keys)[: max_words or None]
         words = joined(self._words, kept).tobytes().decode().split("\n")[:-1]
-        return words, rows[kept, COUNT].astype(np.int64), rows[kept, NUMBER].astype(np.int64)
+        return words, self._rows[kept, COUNT].astype(np.int64), self._rows[kept, NUMBER].astype(np.int64)
 
     @property
     def _rows(self) -> np.ndarray:
         return self._words.rows[: self._words.state[0]]
 
-    def _settle_long_ties(self, order: np.ndarray) -> np.ndarray:
-        """Words that are equal in count and in their first 16 bytes: put in the order of all their bytes."""
-        rows = self._words.rows[order]
-        same = (rows[1:, [COUNT, LOW, HIGH]] == rows[:-1, [COUNT, LOW, HIGH]]).all(1)
+    def _settle_long_ties(self, rows: np.ndarray, order: np.ndarray, keys: list[np.ndarray]) -> np.ndarray:
+        """The rows in that order; words of equal keys (count, first 16 bytes) in the order of all their bytes."""
+        same = np.logical_and.reduce([key[order[1:]] == key[order[:-1]] for key in keys])
+        rows = rows[order]
         edges = np.diff(np.concatenate([[False], same, [False]]).astype(np.int8))
         for first, last in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
-            group = order[first : last + 1]
+            group = rows[first : last + 1]
             texts = joined(self._words, group).tobytes().split(b"\n")[:-1]
-            order[first : last + 1] = [row for _, row in sorted(zip(texts, group, strict=True))]
-        return order
+            rows[first : last + 1] = [row for _, row in sorted(zip(texts, group, strict=True))]
+        return rows
 
     def _reserve(self, rows: int, text: int) -> None:
         """Room for that many more rows and bytes of text."""
@@ -116,7 +122,7 @@ class WordTable:
             words = grown._replace(text=words.text, state=words.state)
             index_rows(words.slots, words.rows, used)
         if bytes_used + text > len(words.text):
-            longer = np.empty(max(bytes_used + text, 2 * len(words.text)), np.uint8)
+            longer = pages(max(bytes_used + text, 2 * len(words.text)), np.uint8)
             longer[:bytes_used] = words.text[:bytes_used]
             words = words._replace(text=longer)
         self._words = words
@@ -131,6 +137,20 @@ class WordTable:
         _compact(*self._words[1:], highest)
         self._words.slots[:] = -1
         index_rows(self._words.slots, self._words.rows, len(self))
+
+
+@numba.njit(nogil=True, cache=True)
+def _second_eight(rows, text, chosen):
+    """uint64: bytes 8-15 of each of those words."""
+    found = np.empty(chosen.shape[0], np.uint64)
+    for place in range(chosen.shape[0]):
+        row = chosen[place]
+        found[place] = rows[row, HIGH]
+        if length_of(rows, row) > PACKED:
+            found[place] = 0
+            for i in range(8, 16):
+                found[place] |= np.uint64(text[start_of(rows, row) + i]) << np.uint64((i & 7) << 3)
+    return found
 
 
 @numba.njit(nogil=True, cache=True)
@@ -181,12 +201,13 @@ def _compact(rows, text, state, highest):
     for row in range(state[0]):
         if rows[row, COUNT] <= np.uint64(highest):
             continue
-        start = np.int64(rows[row, START])
-        for i in range(np.int64(rows[row, LENGTH])):
-            text[used + i] = text[start + i]
+        start, length = start_of(rows, row), length_of(rows, row)
         rows[kept] = rows[row]
-        rows[kept, START] = used
-        used += np.int64(rows[row, LENGTH])
+        if length > PACKED:
+            for i in range(length):
+                text[used + i] = text[start + i]
+            rows[kept, PLACE] = np.uint64(used) << START_SHIFT | rows[row, PLACE] & SHAPE
+            used += length
         kept += 1
     state[0] = kept
     state[1] = used

@@ -62,6 +62,14 @@ class World:
         dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes, on all."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, value)
+        return found
+
     @contextlib.contextmanager
     def together(self, what: str) -> Iterator[None]:
         """Run a block after which all processes agree: an error in one is raised in all, so that none waits forever.
@@ -76,8 +84,7 @@ class World:
         except Exception as error:
             failure = error
         if self.size > 1:
-            errors: list[Any] = [None] * self.size
-            dist.all_gather_object(errors, None if failure is None else f"{type(failure).__name__}: {failure}")
+            errors = self.gather(None if failure is None else f"{type(failure).__name__}: {failure}")
             if failure is None and any(errors):
                 rank = next(number for number, error in enumerate(errors) if error)
                 raise RunError(f"{what} failed in process {rank}: {errors[rank]}")

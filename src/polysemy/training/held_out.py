@@ -1,6 +1,7 @@
 """Loss on text that training never reads: the same rows with the same hidden tokens every time, so numbers compare."""
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,10 @@ class HeldOut:
     @torch.no_grad()
     def __call__(self, module: nn.Module) -> dict[str, float]:
         """`held_out_loss` (the training total), `held_out_<head>` for each head, `held_out_pair_accuracy` for pairs."""
+        with module.carry.apart() if hasattr(module, "carry") else contextlib.nullcontext():
+            return self._scores(module)
+
+    def _scores(self, module: Any) -> dict[str, float]:
         was_training = module.training
         module.eval()
         names = list(self.objective.weights)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from polysemy.artifact import save_tensors
+from polysemy.models.carry import merged
 from polysemy.models.pretrained import PretrainingModel
 from polysemy.models.recipe import TrainingConfig
 from polysemy.objectives.pretraining import LossSums, Pretraining
@@ -18,6 +19,8 @@ from polysemy.training.checkpoint import Checkpoint
 from polysemy.training.compiling import compiled
 from polysemy.training.distributed import World, is_sharded, shard, spread
 from polysemy.training.optimizer import Optimizer, OptimizerConfig
+
+CARRY = "carry.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +72,15 @@ class Learner:
             state = {name: _as_part(tensor, parameters.get(name.partition(".")[2])) for name, tensor in state.items()}
         return {name.removeprefix("master."): tensor for name, tensor in state.items()}
 
-    def write(self, folder: Path) -> None:
+    def carried(self) -> dict[str, Tensor]:
+        """What the model carries from batch to batch, of all processes; every process calls this."""
+        return merged(self.world.gather(self.model.carry.tensors()))
+
+    def write(self, folder: Path, carried: dict[str, Tensor] | None = None) -> None:
         """Save into a checkpoint's folder; with sharded weights every process calls this and writes its part."""
         tensors = self.tensors()
+        if carried and self.world.first:
+            save_tensors(folder / CARRY, carried)
         if self.sharded:
             from torch.distributed.checkpoint import HuggingFaceStorageWriter, save
 
@@ -91,6 +100,8 @@ class Learner:
             found = {name: _called(tensor, "to_local") for name, tensor in found.items()}
         else:
             found = checkpoint.tensors("model") | checkpoint.tensors("optimizer")
+        carried = checkpoint.tensors("carry") if (checkpoint.path / CARRY).exists() else {}
+        self.model.carry.load(carried, self.world.device)
         masters = self.optimizer.masters()
         self.optimizer.load_state_dict({f"master.{name}" if name in masters else name: tensor
                                         for name, tensor in found.items()})

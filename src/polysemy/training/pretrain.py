@@ -14,17 +14,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from polysemy.artifact import read_json, write_json
 from polysemy.errors import InputError
-from polysemy.models.pretrained import PretrainingModel
+from polysemy.models.pretrained import PretrainingModel, know_pieces
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.objectives.pretraining import Pretraining
 from polysemy.runtime import choose_device, environment
 from polysemy.text.batches import Batches
 from polysemy.text.corpus import Documents
 from polysemy.text.shards import Shards
+from polysemy.text.streams import Chunks, LanguageBatches, Streams
 from polysemy.text.tokenizer import Tokenizer
 from polysemy.training.budget import Budget, Course, Moment, State
 from polysemy.training.checkpoint import Checkpoints
@@ -79,6 +81,9 @@ def pretrain(config: PretrainingConfig, data: Documents | PreparedText, folder: 
         text = data if isinstance(data, PreparedText) else _shared(lambda: prepare(data, config), world)
         config = fitted(config, text.tokenizer)
         model = PretrainingModel(config.model, config.heads, seed=seed) if start is None else start.model
+        know_pieces(model, text.tokenizer)
+        if start is None:
+            know_counts(model, text.train)
         learner = Learner.make(model, Pretraining(config.heads), config.training, world=world, seed=seed,
                                sharded=sharded)
         record = {"config": config.to_dict(), "budget": budget.to_dict(), "budget_text": str(budget), "seed": seed,
@@ -98,8 +103,7 @@ def pretrain(config: PretrainingConfig, data: Documents | PreparedText, folder: 
 
 def fitted(config: PretrainingConfig, tokenizer: Tokenizer) -> PretrainingConfig:
     """`config` with a token table as large as the tokenizer: a small text gives fewer pieces than were asked for."""
-    embedding = config.model.embedding.replace(vocab_size=tokenizer.vocab_size)
-    return config.replace(model=config.model.replace(embedding=embedding))
+    return config.replace(model=config.model.with_vocabulary(tokenizer.vocab_size))
 
 
 @contextlib.contextmanager
@@ -156,9 +160,12 @@ def _run(folder: Path, config: PretrainingConfig, text: PreparedText, learner: L
             changes = keep_record(checkpoints.folder, record)
     if changes:
         log.warning("going on with other settings than before: %s", "; ".join(changes))
-    batches: Batches | Replay = _batches(config, text.train, text.tokenizer, record["seed"])
+    batches: Any = make_batches(config, text.train, text.tokenizer, record["seed"])
+    if replay and isinstance(config.segments, Streams):
+        raise InputError("--replay must go with rows that stand alone, got segments Streams, whose rows go on from "
+                         "batch to batch; add --set segments=chunks, or train on old and new text together")
     if replay and start is not None and start.text is not None:
-        batches = Replay(batches, _batches(config, start.text.train, text.tokenizer, record["seed"]), replay)
+        batches = Replay(batches, make_batches(config, start.text.train, text.tokenizer, record["seed"]), replay)
     held_out = _held_out(config, text, learner)
     texts = _texts(config, learner, held_out, start)
     state, loss, scores, before = State(), math.nan, {}, {}
@@ -180,9 +187,31 @@ def _run(folder: Path, config: PretrainingConfig, text: PreparedText, learner: L
                loss=loss, scores=scores, saved=found.step if found is not None else None)
 
 
-def _batches(config: PretrainingConfig, shards: Shards, tokenizer: Tokenizer, seed: int) -> Batches:
-    return Batches(shards, tokenizer, config.segments, config.corruption, batch_size=config.training.batch_size,
-                   length=config.training.length, seed=seed)
+def know_counts(model: PretrainingModel, shards: Shards) -> None:
+    """Let heads that begin at the frequencies of the tokens (NNLM) do so."""
+    for module in model.modules():
+        if hasattr(module, "start_from_counts"):
+            module.start_from_counts(np.asarray(count_tokens(shards)))  # type: ignore[operator]
+
+
+def count_tokens(shards: Shards, block: int = 1 << 22) -> np.ndarray:
+    """int64 (v,): how often each piece stands in the text."""
+    counts = np.zeros(shards.vocab_size, np.int64)
+    for start in range(0, shards.num_tokens, block):
+        ids = shards.ids(start, min(start + block, shards.num_tokens))
+        counts += np.bincount(ids, minlength=shards.vocab_size)
+    return counts
+
+
+def make_batches(config: PretrainingConfig, shards: Shards, tokenizer: Tokenizer, seed: int, *,
+                 batch_size: int | None = None) -> Batches | LanguageBatches:
+    """The batches that this recipe trains on."""
+    size, length = batch_size or config.training.batch_size, config.training.length
+    if config.corruption is None:
+        assert isinstance(config.segments, Chunks | Streams)
+        return LanguageBatches(shards, tokenizer, config.segments, batch_size=size, length=length, seed=seed)
+    assert not isinstance(config.segments, Chunks | Streams)
+    return Batches(shards, tokenizer, config.segments, config.corruption, batch_size=size, length=length, seed=seed)
 
 
 def _held_out(config: PretrainingConfig, text: PreparedText, learner: Learner) -> HeldOut | None:
@@ -190,7 +219,7 @@ def _held_out(config: PretrainingConfig, text: PreparedText, learner: Learner) -
     if text.held_out is None:
         return None
     try:
-        batches = _batches(config, text.held_out, text.tokenizer, seed=0)
+        batches = make_batches(config, text.held_out, text.tokenizer, seed=0)
     except InputError as error:  # a recipe may need more than the little that is held out, such as two documents
         log.warning("no held-out loss: %s", error)
         return None

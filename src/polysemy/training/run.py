@@ -96,11 +96,12 @@ class Run:
         """The first process alone writes whole weights; every process writes its part of sharded ones."""
         world = self.learner.world
         state = {"state": self.state.to_dict(), "loss": str(self.loss), "scores": self.scores}
+        carried = self.learner.carried()
         new = self.checkpoints.new(self.state.step, state, score=self.scores.get("held_out_loss"))
         if not self.learner.sharded:
             if world.first:
                 with new as work:
-                    self.learner.write(work)
+                    self.learner.write(work, carried)
             return
         with contextlib.ExitStack() as stack:
             failure, place = None, None
@@ -111,7 +112,7 @@ class Run:
             place = world.from_first(place)
             if place is None:
                 raise failure or OSError("the first process could not begin")
-            self.learner.write(Path(place))
+            self.learner.write(Path(place), carried)
 
     def export(self, folder: Path, results: dict[str, Any]) -> None:
         """Write the model folder: config.json goes first and comes last, so a folder that has one is whole."""

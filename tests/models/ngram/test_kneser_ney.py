@@ -11,12 +11,13 @@ from ngram_twin import Twin, encoded, random_text
 from polysemy.models.ngram.adjusting import adjust
 from polysemy.models.ngram.building import build, memory_needed
 from polysemy.models.ngram.config import NgramConfig
-from polysemy.models.ngram.counting import count_ngrams
-from polysemy.models.ngram.discounts import FALLBACK, KENLM_FALLBACK, discounts_from
+from polysemy.models.ngram.counting import Counts, count_ngrams
+from polysemy.models.ngram.discounts import FALLBACK, KENLM_FALLBACK, count_of_counts, discounts_from
 from polysemy.models.ngram.kneser_ney import last_ngram
-from polysemy.models.ngram.partitions import Scratch, count_in_partitions, ranges
+from polysemy.models.ngram.interpolating import history_blocks
 from polysemy.models.ngram.scoring import Scorer
-from polysemy.models.ngram.sorting import sort_positions
+from polysemy.models.ngram.scratch import Scratch
+from polysemy.models.ngram.sorting import Buckets
 from polysemy.models.ngram.stream import BOUNDARY, cut_tokens, to_stream
 
 ORDERS = range(1, 7)
@@ -39,21 +40,13 @@ def log10(trie, ids: list[int], names: list[str]) -> dict[str, float]:
     return result
 
 
-@pytest.mark.parametrize("order", ORDERS)
-def test_positions_are_sorted_by_their_last_words(order):
-    stream = to_stream(encoded(random_text(1)).tokens)
-    positions, starts = sort_positions(stream, 20, order, lambda: None)
-
-    def key(position: int) -> list[int]:
-        words = [int(stream[position])]
-        while len(words) < order and position - len(words) >= 0 and (len(words) == 1 or words[-1] != BOUNDARY):
-            words.append(int(stream[position - len(words)]))
-        return words
-
-    keys = [key(p) for p in positions.tolist()]
-    assert sorted(positions.tolist()) == list(range(1, len(stream)))
-    assert keys == sorted(keys)
-    assert np.array_equal(np.diff(starts), np.bincount(stream[1:], minlength=20))
+def spell(counts: Counts, order: int) -> list[tuple[int, ...]]:
+    """The ids of every n-gram of one order, by the histories that it continues."""
+    grams = [(i,) for i in range(len(counts.levels[0].words))]
+    for level in counts.levels[1:order]:
+        histories = level.of_histories(np.arange(len(grams)))
+        grams = [(*grams[h], word) for h, word in zip(histories.tolist(), level.words.tolist(), strict=True)]
+    return grams
 
 
 @pytest.mark.parametrize("text", [TINY, random_text(2)], ids=["tiny", "random"])
@@ -63,15 +56,16 @@ def test_counts_and_adjusted_counts_are_those_of_dictionaries(order, text):
     counts = count_ngrams(to_stream(found.tokens), len(found.vocabulary) + 2, order)
     adjusted = adjust(counts)
     names = ["<unk>", "", *found.vocabulary.words]
-    grams = [(i,) for i in range(len(names))]
     for k in range(1, order):
-        level = counts.levels[k - 1]
-        grams = [(int(left), *grams[suffix]) for left, suffix in zip(level.left, level.suffix.tolist(), strict=True)]
+        level, grams = counts.levels[k], spell(counts, k + 1)
         spelled = [tuple(("<s>" if i < k else "</s>") if w == BOUNDARY else names[w] for i, w in enumerate(gram))
                    for gram in grams]
         assert dict(zip(spelled, level.count.tolist(), strict=True)) == dict(twin.raw[k])
         assert dict(zip(spelled, adjusted[k].tolist(), strict=True)) == twin.adjusted[k]
         assert len(set(spelled)) == len(spelled) > 0
+        assert grams == sorted(grams)
+        assert [spell(counts, k)[i] for i in level.suffix] == [gram[1:] for gram in grams]
+        assert [counts.find(list(gram)) for gram in grams] == list(range(len(grams)))
 
 
 @pytest.mark.parametrize(("text", "prune"), [(TINY, ()), (random_text(3), ()), (random_text(4), (0, 0, 1)),
@@ -132,14 +126,13 @@ def test_kenlm_compat_takes_the_last_ngram_of_each_order_by_its_plain_count():
 
 @pytest.mark.parametrize("order", [1, 2, 3, 6])
 @pytest.mark.parametrize("memory", [1, 2000, 10**6])
-def test_counting_in_files_gives_the_same_numbers(tmp_path: Path, order, memory):
+def test_counting_in_files_part_by_part_gives_the_same_numbers(tmp_path: Path, order, memory):
     found = encoded(random_text(8, lines=150, words=30))
     stream, size = to_stream(found.tokens), len(found.vocabulary) + 2
-    ours = count_in_partitions(stream, size, order, allocate=Scratch(tmp_path), memory=memory)
+    ours = count_ngrams(stream, size, order, allocate=Scratch(tmp_path), memory=memory)
     theirs = count_ngrams(stream, size, order)
-    assert np.array_equal(ours.unigrams, theirs.unigrams)
     for a, b in zip(ours.levels, theirs.levels, strict=True):
-        for name in ("order", "left", "count", "suffix", "context"):
+        for name in ("order", "words", "count", "suffix", "first", "neighbors"):
             assert np.array_equal(getattr(a, name), getattr(b, name)), (a.order, name)
 
 
@@ -155,14 +148,27 @@ def test_a_model_built_in_files_is_the_same_and_leaves_no_files(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_partitions_cover_all_words_within_the_limit():
+def test_ranges_of_words_cover_all_within_the_limit():
     counts = np.array([5, 1, 1, 9, 0, 0, 3, 3])
-    assert ranges(counts, 6) == [(0, 2), (2, 3), (3, 4), (4, 8)]
-    for records in (1, 4, 6, 100):
-        found = ranges(counts, records)
+    buckets = Buckets.of(counts)
+    assert buckets.ranges(6) == [(0, 2), (2, 3), (3, 4), (4, 8)]
+    for records in (0, 1, 4, 6, 100):
+        found = buckets.ranges(records)
         assert [low for low, _ in found] == [0, *(high for _, high in found[:-1])]
         assert found[-1][1] == len(counts)
-        assert all(counts[low:high].sum() <= records or (counts[low:high] > 0).sum() == 1 for low, high in found)
+        assert all(counts[low:high].sum() <= records or high == low + 1 for low, high in found)
+
+
+def test_blocks_of_histories_cover_all_within_the_limit():
+    first = np.array([0, 5, 5, 5, 7, 8, 20, 21])
+    assert history_blocks(first, 7) == [(0, 4), (4, 5), (5, 6), (6, 7)]
+    assert history_blocks(first, 2) == [(0, 1), (1, 3), (3, 4), (4, 5), (5, 6), (6, 7)]
+    assert history_blocks(np.zeros(10, np.int32), 4) == [(0, 4), (4, 8), (8, 9)]
+    assert history_blocks(np.zeros(1, np.int32)) == []
+
+
+def test_small_counts_are_counted():
+    assert count_of_counts(np.array([1, 0, 3, 4, 4, 5, 9, 1, 1], np.int32)).tolist() == [1, 3, 0, 1, 2]
 
 
 def test_a_text_is_cut_at_the_end_of_a_sentence(monkeypatch):

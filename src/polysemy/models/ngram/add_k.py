@@ -10,16 +10,17 @@ import numpy as np
 
 from polysemy.models.ngram.counting import Counts
 from polysemy.models.ngram.estimates import Estimates
-from polysemy.models.ngram.maximum_likelihood import history_totals
+from polysemy.models.ngram.normalizing import history_totals
 
 
 def add_k(counts: Counts, k: float) -> Estimates:
     """Estimates of all orders; of order j are used where only j - 1 words stand before, at the start of a sentence."""
-    size = len(counts.unigrams)
-    probabilities = [(counts.unigrams + k) / (counts.unigrams.sum(dtype=np.int64) + k * size)]
+    words = counts.levels[0].count
+    size = len(words)
+    probabilities = [(words + k) / (words.sum(dtype=np.int64) + k * size)]
     backoffs = []
-    for level, histories in zip(counts.levels, counts.sizes(), strict=False):
-        totals = history_totals(level, histories) + k * size
-        probabilities.append(((level.count + k) / totals[level.context]).astype(np.float32))
+    for level in counts.levels[1:]:
+        totals = history_totals(level) + k * size
+        probabilities.append(((level.count + k) / level.of_histories(totals)).astype(np.float32))
         backoffs.append((k / totals).astype(np.float32))
     return Estimates(probabilities, backoffs, missing=1 / size, absolute=True, threshold=[0] * counts.order)

@@ -16,7 +16,7 @@ from polysemy.models.ngram.counting import Allocate, Counts, count_ngrams, in_me
 from polysemy.models.ngram.estimates import Estimates
 from polysemy.models.ngram.kneser_ney import kneser_ney, last_ngram
 from polysemy.models.ngram.maximum_likelihood import maximum_likelihood
-from polysemy.models.ngram.partitions import Scratch, count_in_partitions
+from polysemy.models.ngram.scratch import Scratch
 from polysemy.models.ngram.stream import OFFSET, cut_tokens, to_stream
 from polysemy.models.ngram.stupid_backoff import stupid_backoff
 from polysemy.models.ngram.trie import Trie, assemble
@@ -43,7 +43,7 @@ def build(tokens: np.ndarray, words: int, config: NgramConfig, *, scratch: Path 
     try:
         files = Scratch(folder)
         stream = to_stream(tokens, files)
-        counts = count_in_partitions(stream, size, config.order, allocate=files, memory=memory // 2, check=check)
+        counts = count_ngrams(stream, size, config.order, allocate=files, memory=memory // 2, check=check)
         return _finish(counts, stream, size, config, files, check)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -72,7 +72,7 @@ def _finish(counts: Counts, stream: np.ndarray, size: int, config: NgramConfig, 
 
 def memory_needed(tokens: int, order: int) -> int:
     """Bytes that counting so many tokens in memory can take at most."""
-    return tokens * (16 + (order - 1) * 44 + max(0, order - 2) * 4)
+    return tokens * (8 + (order - 1) * 48)
 
 
 def memory_limit(config: NgramConfig) -> int:

@@ -1,8 +1,10 @@
-"""Stage 1, counting: the distinct n-grams of every order, from positions sorted by their last words.
+"""Stage 1, counting: the distinct n-grams of every order, order by order, by sorting the text once more for each.
 
-One scan of the sorted positions makes a tree read from right to left: the children of an n-gram are the same n-gram
-with one more word on its left. Neighbors in the sorted row that agree in k words before the last share their nodes
-down to k. N-grams do not cross a boundary: `<s>` may be the leftmost word only.
+The places of the text, sorted by the n words that begin there, lie in groups of equal n-grams, which are numbered as
+they come: that is their order in the tree that is the model. All that smoothing asks for falls out on the way. The
+n-gram without its first word is the group from which a record was sorted here; the one without its last word is the
+group of the order below at the same rank; the different words before it are counted when the group is sorted on.
+N-grams do not cross a boundary: `<s>` may be the first word only, and `</s>` the last.
 """
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from typing import Protocol
 import numpy as np
 from numba import njit
 
-from polysemy.models.ngram.sorting import BLOCK, sort_positions
+from polysemy.models.ngram.sorting import BLOCK, Buckets, count_words, sort_pairs, sort_words
+from polysemy.models.ngram.stream import BOUNDARY
 
 CHUNK = BLOCK // 4
 
@@ -26,131 +29,193 @@ class Allocate(Protocol):
 
 @dataclass
 class Level:
-    """All distinct n-grams of one order >= 2, sorted by last word, then by the words before it from right to left.
+    """All distinct n-grams of one order, sorted by their words from left to right.
 
-    order     words of each
-    left      (n,) int32, the leftmost word
-    count     (n,) int32, occurrences in the text
-    suffix    (n,) int32, number of the n-gram without its leftmost word, in the level below; ascending
-    context   (n,) int32, number of the n-gram without its last word, in the level below
+    order      words of each
+    words      (n,) int32, the last word
+    count      (n,) int32, occurrences in the text
+    suffix     (n,) int32, number of the n-gram without its first word, in the level below
+    first      (m + 1,) int32: those that continue n-gram i of the level below are first[i] .. first[i + 1] - 1
+    neighbors  (n,) int32, how many different words stand before it, 0 for one that begins with a boundary; not known
+               for the highest order, (0,)
     """
 
     order: int
-    left: np.ndarray
+    words: np.ndarray
     count: np.ndarray
     suffix: np.ndarray
-    context: np.ndarray
+    first: np.ndarray
+    neighbors: np.ndarray
+
+    def of_histories(self, values: np.ndarray) -> np.ndarray:
+        """Values of the level below, each repeated for the n-grams that continue it."""
+        return np.repeat(values, np.diff(self.first))
 
 
 @dataclass
 class Counts:
-    """The n-grams of a text: occurrences of each id, and a Level for each order from 2."""
+    """The n-grams of a text: a Level for each order; order 1 has one for every id, in its own place."""
 
-    unigrams: np.ndarray
     levels: list[Level]
 
     @property
     def order(self) -> int:
-        return len(self.levels) + 1
+        return len(self.levels)
 
     def sizes(self) -> list[int]:
-        return [len(self.unigrams), *(len(level.left) for level in self.levels)]
+        return [len(level.words) for level in self.levels]
+
+    def find(self, ids: list[int]) -> int:
+        """The number of an n-gram that occurs."""
+        node = ids[0]
+        for word, level in zip(ids[1:], self.levels[1:], strict=False):
+            low, high = level.first[node : node + 2].tolist()
+            node = low + int(np.searchsorted(level.words[low:high], word))
+            assert level.words[node] == word
+        return node
 
 
 @njit(nogil=True, cache=True)
-def scan(stream, positions, previous, order, used, left, count, suffix, place, numbers, shift):
-    """Add the nodes of some sorted positions. Row k of left.. is for n-grams of k + 2 words; used (order - 1,) counts.
+def number(records, starts, ends, from_word, to_word, state, below_words, below_count, first, words, count, suffix,
+           neighbors, last_column, low, high, base, cursors, after):
+    """Number the n-grams whose first words are from_word..to_word-1, and sort the places before them into `after`.
 
-    previous  the position before positions[0] in the sorted row, 0 for none
-    place     an occurrence of each node
-    numbers   at each position >> shift the number of the n-gram of 2, 3, ... words that ends there
+    records      column 0 the number of the n-gram without its first word, `last_column` the last word, then the words
+                 before; from starts[w] to ends[w] for first word w
+    state        history that is being continued, its occurrences not met yet, number of the last n-gram
+    low, high    only places with these words are sorted on, into buckets that begin at `base`; high = 0 for none
     """
-    for j in range(len(positions)):
-        position = positions[j]
-        same = previous != 0 and stream[previous] == stream[position]
-        below = np.int32(stream[position])
-        for k in range(order - 1):
-            word = stream[position - k - 1]
-            same = same and stream[previous - k - 1] == word
-            at = used[k]
+    width = after.shape[1]
+    history, left, node = state[0], state[1], state[2]
+    for word in range(from_word, to_word):
+        sort_on = high > 0 and word != 1
+        for j in range(starts[word], ends[word]):
+            shorter, last = records[j, 0], records[j, last_column]
+            same = left > 0 and suffix[node] == shorter
+            while left == 0:
+                history += 1
+                first[history] = node + 1
+                if last_column == 0 or below_words[history] != 1:  # what ends with </s> is not continued
+                    left = below_count[history]
+            left -= 1
             if same:
-                at -= 1
-                count[k, at] += 1
+                count[node] += 1
             else:
-                used[k] = at + 1
-                left[k, at] = word
-                count[k, at] = 1
-                suffix[k, at] = below
-                place[k, at] = position
-            if k < order - 2:
-                numbers[position >> shift, k] = at
-            below = np.int32(at)
-            if word == 1:
-                break
-        previous = position
-    return previous
-
-
-@njit(nogil=True, cache=True)
-def find_contexts(stream, numbers, level, place, first, last):
-    """Turn place[first:last] of n-grams of level + 2 words into the number of the n-gram one word shorter, in place."""
-    for i in range(first, last):
-        before = place[i] - 1
-        if level == 0:
-            place[i] = stream[before]
-        else:
-            place[i] = numbers[before, level - 1]
+                node += 1
+                words[node] = last
+                count[node] = 1
+                suffix[node] = shorter
+                if low == 0 and high > 0:
+                    neighbors[node] = 0
+            if sort_on:
+                before = records[j, last_column + 1]
+                if before >= low and before < high:
+                    at = cursors[before, 0]
+                    neighbors[node] += cursors[before, 1] != node
+                    cursors[before, 0] = at + 1
+                    cursors[before, 1] = node
+                    at -= base
+                    after[at, 0] = node
+                    after[at, 1] = last
+                    for i in range(2, width):
+                        after[at, i] = records[j, last_column + i]
+    state[0], state[1], state[2] = history, left, node
 
 
 def count_ngrams(
-    stream: np.ndarray, size: int, order: int, *, allocate: Allocate | None = None,
+    stream: np.ndarray, size: int, order: int, *, allocate: Allocate | None = None, memory: int = 0,
     check: Callable[[], None] = lambda: None,
 ) -> Counts:
-    """The n-grams of 1 to `order` words of a stream of ids below `size`, counted in memory."""
-    allocate = allocate or in_memory
-    if order == 1:
-        return Counts(np.bincount(stream[1:], minlength=size).astype(np.int32), [])
-    positions, starts = sort_positions(stream, size, order, check)
-    builder = TreeBuilder(stream, order, allocate)
-    previous = 0
-    for first in range(0, len(positions), CHUNK):
-        check()
-        previous = builder.add(stream, positions[first : first + CHUNK], previous)
-    return Counts(np.diff(starts).astype(np.int32), builder.levels(check))
+    """The n-grams of 1 to `order` words of a stream of ids below `size`.
+
+    allocate  where arrays are, in memory by default
+    memory    sort at most about so many bytes at a time (never less than one word's records); 0 for no limit
+    check     called between blocks; may raise to give up
+    """
+    return _Counter(stream, size, order, allocate or in_memory, memory, check).run()
 
 
-class TreeBuilder:
-    """Arrays of nodes that grow while sorted positions are scanned."""
+class _Counter:
+    """The passes over the text and its sorted records."""
 
-    def __init__(self, stream: np.ndarray, order: int, allocate: Allocate) -> None:
-        self.stream, self.order = stream, order
-        rows, tokens = order - 1, len(stream) - 1
-        self.left, self.count, self.suffix, self.place = (
-            allocate(name, (rows, tokens), np.int32) for name in ("left", "count", "suffix", "place")
-        )
-        self.numbers = allocate("numbers", (tokens + 1, max(1, order - 2)), np.int32)
-        self.used = np.zeros(rows, np.int64)
+    def __init__(self, stream: np.ndarray, size: int, order: int, allocate: Allocate, memory: int,
+                 check: Callable[[], None]) -> None:
+        self.stream, self.size, self.order, self.allocate, self.check = stream, size, order, allocate, check
+        self.width = order - 1
+        self.counts = count_words(stream, size)
+        self.buckets = Buckets.of(self.counts)
+        self.blocks = self.buckets.ranges(CHUNK)
+        self.ranges = self.buckets.ranges(memory // (4 * self.width)) if memory and self.width else [(0, size)]
 
-    def add(self, stream: np.ndarray, positions: np.ndarray, previous: int, numbers: np.ndarray | None = None,
-            shift: int = 0) -> int:
-        """Scan more of the sorted positions; returns what `previous` is for the next call."""
-        numbers = self.numbers if numbers is None else numbers
-        return scan(stream, positions, previous, self.order, self.used, self.left, self.count, self.suffix, self.place,
-                    numbers, shift)
+    def run(self) -> Counts:
+        none = np.zeros(1, np.int32)
+        level = Level(1, np.arange(self.size, dtype=np.int32), self.counts, none, none, np.zeros(self.size, np.int32))
+        if self.order == 1:
+            return Counts([level])
+        places, room = (self.allocate(name, (len(self.stream) - 1, self.width), np.int32) for name in ("odd", "even"))
+        self._sort(places, self._words)
+        cursors = self._sort(room, lambda *to: self._pairs(places, level.neighbors, *to))
+        levels, records, room = [level], room, places
+        for order in range(2, self.order + 1):
+            level, cursors = self._level(order, levels[-1], records, cursors[:, 0].copy(), room)
+            levels.append(level)
+            records, room = room, records
+        return Counts(levels)
 
-    def levels(self, check: Callable[[], None]) -> list[Level]:
-        """The nodes of each order, with their contexts; call once."""
-        result = []
-        for k, used in enumerate(self.used.tolist()):
-            for first in range(0, used, BLOCK):
-                check()
-                find_contexts(self.stream, self.numbers, k, self.place[k], first, min(first + BLOCK, used))
-            arrays = (array[k, :used] for array in (self.left, self.count, self.suffix, self.place))
-            result.append(Level(k + 2, *arrays))
-        del self.numbers
-        return result
+    def _level(self, order: int, below: Level, records: np.ndarray, ends: np.ndarray, room: np.ndarray
+               ) -> tuple[Level, np.ndarray]:
+        """The n-grams of one order; `room` then holds the records sorted for the next one, and cursors their ends."""
+        tokens, histories = len(records), len(below.words)
+        words, count, suffix, neighbors = (
+            self.allocate(f"{name}{order}", (tokens * (name != "neighbors" or order < self.order),), np.int32)
+            for name in ("words", "count", "suffix", "neighbors"))
+        first = self.allocate(f"first{order}", (histories + 1,), np.int32)
+        state = np.zeros(3, np.int64)
+
+        def run(low: int, high: int, base: int, cursors: np.ndarray, after: np.ndarray) -> None:
+            state[:] = -1, 0, -1
+            for block in self.blocks:
+                self.check()
+                number(records, self.buckets.starts, ends, *block, state, below.words, below.count, first, words, count,
+                       suffix, neighbors, int(order > 2), low, high, base, cursors, after)
+
+        cursors = self.buckets.cursors()
+        if order < self.order:
+            self._sort(room, run, cursors)
+        else:
+            run(0, 0, 0, cursors, room)
+        size = int(state[2]) + 1
+        first[int(state[0]) + 1 :] = size
+        return Level(order, words[:size], count[:size], suffix[:size], first, neighbors[:size]), cursors
+
+    def _sort(self, room: np.ndarray, run: Callable[..., None], cursors: np.ndarray | None = None) -> np.ndarray:
+        """Fill the buckets of `room`, a range of words after the other: run(low, high, base, cursors, array)."""
+        cursors = self.buckets.cursors() if cursors is None else cursors
+        starts = self.buckets.starts
+        for low, high in self.ranges:
+            if len(self.ranges) == 1:
+                run(low, high, 0, cursors, room)
+            else:
+                part = np.zeros((starts[high] - starts[low], self.width), np.int32)
+                run(low, high, starts[low], cursors, part)
+                room[starts[low] : starts[high]] = part
+        return cursors
+
+    def _words(self, low: int, high: int, base: int, cursors: np.ndarray, after: np.ndarray) -> None:
+        for first in range(1, len(self.stream), CHUNK):
+            self.check()
+            sort_words(self.stream, first, min(first + CHUNK, len(self.stream)), low, high, base, cursors, after)
+
+    def _pairs(self, records: np.ndarray, neighbors: np.ndarray, low: int, high: int, base: int, cursors: np.ndarray,
+               after: np.ndarray) -> None:
+        for block in self.blocks:
+            self.check()
+            sort_pairs(records, self.buckets.starts, *block, low, high, base, cursors, neighbors, after)
 
 
 def in_memory(name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
     """An array that is not filled; the system gives memory only to the pages that are written."""
     return np.empty(shape, dtype)
+
+
+assert BOUNDARY == 1, "the kernels write it as a number"

@@ -7,6 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
+
+from polysemy.models.ngram.sorting import BLOCK
 
 FALLBACK = (0.75, 1.0, 1.5)
 """Discounts of an order whose counts of counts say nothing: some n_i is 0, or D_i falls outside 0..i."""
@@ -28,7 +31,20 @@ class Discounts:
 
 def count_of_counts(adjusted: np.ndarray) -> np.ndarray:
     """int64 (5,): how many n-grams have an adjusted count of 0, 1, 2, 3, 4."""
-    return np.bincount(np.minimum(adjusted, 5), minlength=6)[:5].astype(np.int64)
+    result = np.zeros(5, np.int64)
+    for first in range(0, len(adjusted), BLOCK):
+        count_small(adjusted[first : first + BLOCK], result)
+    return result
+
+
+@njit(nogil=True, cache=True)
+def count_small(adjusted, result):
+    """Add to result[i] how often i stands in `adjusted`."""
+    for i in range(len(result)):
+        many = 0
+        for value in adjusted:
+            many += value == i
+        result[i] += many
 
 
 def discounts_from(n: np.ndarray, fallback: tuple[float, float, float] = FALLBACK) -> Discounts:

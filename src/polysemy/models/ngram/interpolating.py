@@ -1,15 +1,20 @@
 """Stage 5, interpolation: the discounted share of each n-gram, plus what its history hands to the shorter one.
 
-    p(w | h) = (a(h w) - D) / total(h) + gamma(h) p(w | h')        p(w) = (a(w) - D) / total + gamma / V
+    p(w | h) = (a(h w) - D) / total(h) + gamma(h) p(w | h')        gamma(h) = freed(h) / total(h)
+    p(w) = (a(w) - D) / total + gamma / V
 
-V counts `<unk>` and `</s>`. A pruned n-gram keeps the second summand only.
+V counts `<unk>` and `</s>`. A pruned n-gram keeps the second summand only. A history that nothing follows hands
+everything on: gamma = 1.
 """
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numba import njit
 
 from polysemy.models.ngram.counting import Allocate, Level, in_memory
+from polysemy.models.ngram.normalizing import add_up
 from polysemy.models.ngram.sorting import BLOCK
 
 
@@ -21,23 +26,43 @@ def unigram_probabilities(adjusted: np.ndarray, discounts: np.ndarray) -> np.nda
 
 
 @njit(nogil=True, cache=True)
-def interpolate_block(adjusted, count, context, suffix, first, last, threshold, discounts, sums, lower, out):
-    for i in range(first, last):
-        a = adjusted[i]
-        c = context[i]
-        own = 0.0 if count[i] <= threshold else (a - discounts[min(a, 3)]) / sums[c, 0]
-        out[i] = own + sums[c, 1] * lower[suffix[i]]
+def interpolate_block(adjusted, count, suffix, first, from_history, to_history, threshold, discounts, lower, out,
+                      backoffs):
+    for h in range(from_history, to_history):
+        low, high = first[h], first[h + 1]
+        if low == high:
+            backoffs[h] = 1.0
+            continue
+        total, freed = add_up(adjusted, count, low, high, threshold, discounts)
+        gamma = freed / total
+        backoffs[h] = gamma
+        for i in range(low, high):
+            own = 0.0 if count[i] <= threshold else adjusted[i] - discounts[min(adjusted[i], 3)]
+            out[i] = own / total + gamma * lower[suffix[i]]
 
 
-def interpolate(level: Level, adjusted: np.ndarray, sums: np.ndarray, discounts: np.ndarray, lower: np.ndarray, *,
-                threshold: int = 0, allocate: Allocate = in_memory) -> np.ndarray:
-    """float32 (n,): probabilities of one order from those of the order below, `lower`.
+def interpolate(level: Level, adjusted: np.ndarray, discounts: np.ndarray, lower: np.ndarray, *, threshold: int = 0,
+                allocate: Allocate = in_memory, check: Callable[[], None] = lambda: None
+                ) -> tuple[np.ndarray, np.ndarray]:
+    """float32 (n,), probabilities of one order from those of the order below, `lower`; float32 (m,), gamma of these.
 
-    sums  as `history_sums` gave them
+    discounts  (4,) as `Discounts.table`
+    threshold  n-grams that occur at most so often are pruned
     """
     out = allocate(f"probabilities{level.order}", adjusted.shape, np.float32)[: len(adjusted)]
-    for first in range(0, len(adjusted), BLOCK):
-        last = min(first + BLOCK, len(adjusted))
-        interpolate_block(adjusted, level.count, level.context, level.suffix, first, last, threshold, discounts, sums,
-                          lower, out)
-    return out
+    backoffs = allocate(f"backoffs{level.order}", lower.shape, np.float32)[: len(lower)]
+    for part in history_blocks(level.first):
+        check()
+        interpolate_block(adjusted, level.count, level.suffix, level.first, *part, threshold, discounts, lower, out,
+                          backoffs)
+    return out, backoffs
+
+
+def history_blocks(first: np.ndarray, most: int = BLOCK) -> list[tuple[int, int]]:
+    """Ranges of histories that cover all, each with about `most` n-grams that continue them, or as many histories."""
+    edges = [0]
+    while edges[-1] < len(first) - 1:
+        begin = edges[-1]
+        end = int(np.searchsorted(first, int(first[begin]) + most, side="right")) - 1
+        edges.append(min(max(begin + 1, end), begin + most, len(first) - 1))
+    return list(zip(edges, edges[1:], strict=False))

@@ -16,7 +16,6 @@ from polysemy.models.ngram.counting import Allocate, Counts, in_memory
 from polysemy.models.ngram.discounts import FALLBACK, KENLM_FALLBACK, Discounts, count_of_counts, discounts_from
 from polysemy.models.ngram.estimates import Estimates
 from polysemy.models.ngram.interpolating import interpolate, unigram_probabilities
-from polysemy.models.ngram.normalizing import history_sums
 from polysemy.models.ngram.sorting import BLOCK
 from polysemy.models.ngram.stream import BOUNDARY, UNKNOWN_ID
 
@@ -31,17 +30,15 @@ def kneser_ney(
     last_ngram  given: do as lmplz does (`kenlm_compat`); see `last_ngram`
     """
     thresholds = spread(prune, counts.order)
-    adjusted = adjust(counts, allocate)
+    adjusted = adjust(counts)
     discounts = estimate_discounts(adjusted, None if last_ngram is None else exchanges(counts, adjusted, last_ngram))
     probabilities: list[np.ndarray] = [unigram_probabilities(adjusted[0], discounts[0].table())]
     backoffs = []
-    for k, level in enumerate(counts.levels, 1):
-        check()
-        table = discounts[k].table()
-        sums = history_sums(level, adjusted[k], len(adjusted[k - 1]), table, thresholds[k], allocate)
-        probabilities.append(interpolate(level, adjusted[k], sums, table, probabilities[-1], threshold=thresholds[k],
-                                         allocate=allocate))
-        backoffs.append(sums[:, 1].astype(np.float32))
+    for k, level in enumerate(counts.levels[1:], 1):
+        found, weights = interpolate(level, adjusted[k], discounts[k].table(), probabilities[-1],
+                                     threshold=thresholds[k], allocate=allocate, check=check)
+        probabilities.append(found)
+        backoffs.append(weights)
     facts = {"discounts": [list(d.values) for d in discounts], "estimated": [d.estimated for d in discounts]}
     return Estimates(probabilities, backoffs, threshold=thresholds, facts=facts)
 
@@ -54,7 +51,7 @@ def estimate_discounts(adjusted: Sequence[np.ndarray], exchanged: Sequence[tuple
     """
     result = []
     for k, values in enumerate(adjusted):
-        n = sum((count_of_counts(values[i : i + BLOCK]) for i in range(0, len(values), BLOCK)), np.zeros(5, np.int64))
+        n = count_of_counts(values)
         if exchanged is not None and k < len(exchanged):
             for count, change in zip(exchanged[k], (-1, 1), strict=True):
                 n[count : count + 1] += change
@@ -64,15 +61,10 @@ def estimate_discounts(adjusted: Sequence[np.ndarray], exchanged: Sequence[tuple
 
 def exchanges(counts: Counts, adjusted: Sequence[np.ndarray], last_ngram: Sequence[int]) -> list[tuple[int, int]]:
     """(adjusted count, count) of the last 1, 2, ... words of `last_ngram`, below the highest order."""
-    if counts.order == 1:
-        return []
-    node = last_ngram[-1]
-    result = [(int(adjusted[0][node]), int(counts.unigrams[node]))]
-    for k, left in enumerate(list(last_ngram)[-2::-1][: counts.order - 2], 1):
-        level = counts.levels[k - 1]
-        low, high = np.searchsorted(level.suffix, [node, node + 1])
-        node = int(low + np.flatnonzero(level.left[low:high] == left)[0])
-        result.append((int(adjusted[k][node]), int(level.count[node])))
+    result = []
+    for words in range(1, min(len(last_ngram), counts.order - 1) + 1):
+        node = counts.find(list(last_ngram[-words:]))
+        result.append((int(adjusted[words - 1][node]), int(counts.levels[words - 1].count[node])))
     return result
 
 

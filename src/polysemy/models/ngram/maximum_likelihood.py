@@ -6,22 +6,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from polysemy.models.ngram.counting import Counts, Level
+from polysemy.models.ngram.counting import Counts
 from polysemy.models.ngram.estimates import Estimates
-from polysemy.models.ngram.normalizing import history_sums
+from polysemy.models.ngram.normalizing import history_totals
 
 
 def maximum_likelihood(counts: Counts) -> Estimates:
     """Estimates of all orders."""
-    probabilities = [counts.unigrams / counts.unigrams.sum(dtype=np.int64)]
+    words = counts.levels[0].count
+    probabilities = [words / words.sum(dtype=np.int64)]
     backoffs = []
-    for level, histories in zip(counts.levels, counts.sizes(), strict=False):
-        totals = history_totals(level, histories)
-        probabilities.append((level.count / totals[level.context]).astype(np.float32))
+    for level in counts.levels[1:]:
+        totals = history_totals(level)
+        probabilities.append((level.count / level.of_histories(totals)).astype(np.float32))
         backoffs.append(np.where(totals > 0, 0.0, 1.0).astype(np.float32))
     return Estimates(probabilities, backoffs, threshold=[0] * counts.order)
-
-
-def history_totals(level: Level, histories: int) -> np.ndarray:
-    """float64 (histories,): how often each history was followed by anything."""
-    return history_sums(level, level.count, histories, np.zeros(4))[:, 0].copy()

@@ -1,54 +1,93 @@
-"""Positions of a text sorted by the words that end there: the last word first, then the words before it.
+"""A text as records sorted by word, ready to be sorted again by the words further left.
 
-If the positions are sorted by their last k words, one stable counting sort of their successors sorts these by k + 1
-words: the successor of an earlier position comes earlier within its word. So order n costs n linear passes, for any
-size of vocabulary, with nothing but two arrays of positions. (The step is that of radix sort from the last digit; that
-neighboring positions share their digits is what saves packing them into keys.)
+If all places of a text are sorted by the k words that begin there, one stable counting sort of the places before them
+sorts these by k + 1 words: of two places with the same word before, the earlier one comes earlier. (The step is that of
+radix sort from the last digit; that neighboring places share their digits is what saves packing them into keys.) So
+that nothing has to be looked up in the text, each place carries the words before it along.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 BLOCK = 1 << 22
-"""positions a call of a kernel, a fraction of a second, so that Ctrl-C is heard"""
+"""records a call of a kernel, a fraction of a second, so that Ctrl-C is heard"""
+
+
+class Buckets(NamedTuple):
+    """Where the records of each word lie: word w from starts[w] on, before starts[w + 1]; int32 (size + 1,)."""
+
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, counts: np.ndarray) -> Buckets:
+        starts = np.zeros(len(counts) + 1, np.int32)
+        np.cumsum(counts, out=starts[1:])
+        return cls(starts)
+
+    def ranges(self, most: int) -> list[tuple[int, int]]:
+        """Ranges of words in order that cover all, of at most `most` records where a range has more than one word."""
+        size, result, low = len(self.starts) - 1, [], 0
+        while low < size:
+            end = int(np.searchsorted(self.starts, int(self.starts[low]) + most, side="right")) - 1
+            result.append((low, max(low + 1, end)))
+            low = result[-1][1]
+        return result
+
+    def cursors(self) -> np.ndarray:
+        """int32 (size, 2): where the next record of each word goes, and what its last one stood before (-1: none)."""
+        result = np.full((len(self.starts) - 1, 2), -1, np.int32)
+        result[:, 0] = self.starts[:-1]
+        return result
+
+
+def count_words(stream: np.ndarray, size: int) -> np.ndarray:
+    """int32 (size,): occurrences of each id, the first boundary left out."""
+    counts = np.zeros(size, np.int64)
+    for first in range(1, len(stream), BLOCK):
+        counts += np.bincount(stream[first : first + BLOCK], minlength=size)
+    return counts.astype(np.int32)
 
 
 @njit(nogil=True, cache=True)
-def sort_block(stream, before, first, last, cursors, after):
-    """Put the successors of before[first:last] behind what their words' buckets hold; the last wraps to position 1."""
-    end = len(stream) - 1
-    for j in range(first, last):
-        position = before[j] + 1
-        if position > end:
-            position = 1
-        word = stream[position]
-        at = cursors[word]
-        cursors[word] = at + 1
-        after[at] = position
+def sort_words(stream, first, last, low, high, base, cursors, records):
+    """Put places first..last-1 with words low..high-1 into their buckets, which begin at `base`.
 
-
-def sort_positions(stream: np.ndarray, size: int, order: int, check: Callable[[], None]
-                   ) -> tuple[np.ndarray, np.ndarray]:
-    """All positions 1..n of a stream sorted by their last `order` words, ties of equal n-grams in no stated order.
-
-    stream  int32 (n + 1,), a boundary first and last
-    size    number of model ids
-    check   called between blocks; may raise to give up
-
-    Returns (positions int32 (n,), starts int64 (size + 1,)): positions of word w are positions[starts[w]:starts[w+1]].
-    Beyond the first boundary the order goes on by the sentence before, which changes nothing for n-grams.
+    A record is the words before the place, the nearest first; before the text there are boundaries.
     """
-    starts = np.zeros(size + 1, np.int64)
-    np.cumsum(np.bincount(stream[1:], minlength=size), out=starts[1:])
-    before = np.arange(len(stream) - 1, dtype=np.int32)
-    after = np.empty_like(before)
-    for _ in range(order):
-        cursors = starts[:-1].copy()
-        for first in range(0, len(before), BLOCK):
-            check()
-            sort_block(stream, before, first, min(first + BLOCK, len(before)), cursors, after)
-        before, after = after, before
-    return before, starts
+    for place in range(first, last):
+        word = stream[place]
+        if word < low or word >= high:
+            continue
+        at = cursors[word, 0]
+        cursors[word, 0] = at + 1
+        at -= base
+        for i in range(records.shape[1]):
+            records[at, i] = stream[place - 1 - i] if place > i else 1
+
+
+@njit(nogil=True, cache=True)
+def sort_pairs(records, starts, from_word, to_word, low, high, base, cursors, neighbors, after):
+    """From records sorted by a word, those of the place before whose word is in low..high-1: sorted by two words.
+
+    A record is now the second word, then the words before the first one. `neighbors` counts, for the words
+    from_word..to_word-1, the different words before each.
+    """
+    width = records.shape[1]
+    for word in range(from_word, to_word):
+        different = 0
+        for j in range(starts[word], starts[word + 1]):
+            before = records[j, 0]
+            if before < low or before >= high:
+                continue
+            at = cursors[before, 0]
+            different += cursors[before, 1] != word
+            cursors[before, 0] = at + 1
+            cursors[before, 1] = word
+            at -= base
+            after[at, 0] = word
+            for i in range(1, width):
+                after[at, i] = records[j, i]
+        neighbors[word] += different

@@ -19,8 +19,8 @@ FACTOR = 0.4
 def stupid_backoff(counts: Counts) -> Estimates:
     """Scores of all orders."""
     estimates = maximum_likelihood(counts)
-    total = int(counts.unigrams.sum(dtype=np.int64))
-    estimates.probabilities[0] = np.maximum(counts.unigrams, FACTOR) / total
+    words = counts.levels[0].count
+    estimates.probabilities[0] = np.maximum(words, FACTOR) / int(words.sum(dtype=np.int64))
     estimates.backoffs = [np.full(histories, FACTOR, np.float32) for histories in counts.sizes()[:-1]]
     estimates.missing = FACTOR
     return estimates

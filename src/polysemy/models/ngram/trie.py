@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
 from polysemy.artifact import check_safetensors, save_tensors
 from polysemy.errors import InputError
@@ -117,86 +116,51 @@ class Trie:
         return ""
 
 
-@njit(nogil=True, cache=True)
-def count_children(count, threshold, context, renumbered, first, last, offset, children):
-    for i in range(first, last):
-        if count[i] > threshold:
-            children[renumbered[context[i]] - offset] += 1
-
-
-@njit(nogil=True, cache=True)
-def place_nodes(count, threshold, context, renumbered, first, last, offset, cursors, places):
-    """Give each node its number in `places`, after those of its history's earlier children; -1 to a pruned one."""
-    for i in range(first, last):
-        if count[i] <= threshold:
-            places[i] = -1
-        else:
-            c = renumbered[context[i]] - offset
-            places[i] = cursors[c]
-            cursors[c] += 1
-
-
 def assemble(counts: Counts, estimates: Estimates, *, allocate: Allocate = in_memory,
              check: Callable[[], None] = lambda: None) -> Trie:
     """The tree of counted n-grams with their estimates, without the pruned ones."""
-    size = len(counts.unigrams)
-    pairs = zip(counts.levels, estimates.threshold[1:], strict=True)
-    kept = [size, *(int((level.count > threshold).sum()) for level, threshold in pairs)]
-    nodes, inner = sum(kept), sum(kept[:-1])
+    pairs = list(zip(counts.levels, estimates.threshold, strict=True))
+    kept = [None if threshold == 0 else level.count > threshold for level, threshold in pairs]
+    sizes = [len(level.count) if keep is None else int(keep.sum()) for level, keep in zip(counts.levels, kept, strict=True)]
+    nodes, inner = sum(sizes), sum(sizes[:-1])
     if nodes > MAX_NODES:
         raise InputError(f"model must have at most {MAX_NODES:,} n-grams, got {nodes:,}; use a lower order or prune")
-    words, first = allocate("words", (nodes,), np.int32)[:nodes], np.zeros(inner + 1, np.int32)
-    probabilities = allocate("all_probabilities", (nodes,), np.float32)[:nodes]
-    backoffs = np.empty(inner, np.float32)
-    words[:size] = last = numbers = np.arange(size, dtype=np.int32)
-    probabilities[:size] = _log(estimates.probabilities[0])
-    if inner:
-        backoffs[:size] = _log(estimates.backoffs[0])
-        first[0] = size
-    offset = 0
-    for k, level in enumerate(counts.levels, 1):
-        base = offset + kept[k - 1]
-        numbers = _number(level, estimates.threshold[k], numbers, first[offset : base + 1], offset, check)
-        last, offset = last[level.suffix], base
-        scatter(words, numbers, last)
-        scatter(probabilities, numbers, _log(estimates.probabilities[k]))
-        if k < len(counts.levels):
-            scatter(backoffs, numbers, _log(estimates.backoffs[k]))
-    return Trie(words, probabilities, backoffs, first, np.array(kept), missing=float(_log(np.array(estimates.missing))),
-                absolute=estimates.absolute)
-
-
-def _number(level: Level, threshold: int, numbers: np.ndarray, first: np.ndarray, offset: int,
-            check: Callable[[], None]) -> np.ndarray:
-    """int32 (n,): the node of each n-gram of a level, -1 for a pruned one; `first` of the nodes below is filled in.
-
-    numbers  nodes of the level below, which begin at `offset` in the tree
-    """
-    children = np.zeros(len(first) - 1, np.int32)
-    parts = [(start, min(start + BLOCK, len(level.count))) for start in range(0, len(level.count), BLOCK)]
-    for part in parts:
+    words = allocate("words", (nodes,), np.int32)[:nodes]
+    probabilities = allocate("probabilities", (nodes,), np.float32)[:nodes]
+    backoffs = allocate("backoffs", (inner,), np.float32)[:inner]
+    first = allocate("first", (inner + 1,), np.int32)[: inner + 1]
+    first[0] = sizes[0] if inner else 0
+    end = 0
+    for k, (level, keep) in enumerate(zip(counts.levels, kept, strict=True)):
         check()
-        count_children(level.count, threshold, level.context, numbers, *part, offset, children)
-    first[0] = offset + len(children)
-    np.cumsum(children, out=first[1:])
-    first[1:] += first[0]
-    cursors, places = first[:-1].copy(), np.empty(len(level.count), np.int32)
-    for part in parts:
-        check()
-        place_nodes(level.count, threshold, level.context, numbers, *part, offset, cursors, places)
-    return places
+        begin, end = end, end + sizes[k]
+        words[begin:end] = _only(level.words, keep)
+        _log(_only(estimates.probabilities[k], keep), probabilities[begin:end])
+        if k < len(counts.levels) - 1:
+            _log(_only(estimates.backoffs[k], keep), backoffs[begin:end])
+            first[begin + 1 : end + 1] = end + _ends(counts.levels[k + 1], keep, kept[k + 1])
+    missing = float(_log(np.array([estimates.missing]), np.empty(1, np.float32))[0])
+    return Trie(words, probabilities, backoffs, first, np.array(sizes), missing=missing, absolute=estimates.absolute)
 
 
-@njit(nogil=True, cache=True)
-def scatter(target, places, values):
-    for i in range(len(places)):
-        if places[i] >= 0:
-            target[places[i]] = values[i]
+def _ends(level: Level, histories: np.ndarray | None, keep: np.ndarray | None) -> np.ndarray:
+    """How many kept n-grams of a level continue each kept history or one before it. What is kept has kept histories."""
+    ends = level.first[1:]
+    if keep is not None:
+        before = np.zeros(len(keep) + 1, np.int32)
+        np.cumsum(keep, out=before[1:])
+        ends = before[ends]
+    return _only(ends, histories)
 
 
-def _log(values: np.ndarray) -> np.ndarray:
+def _only(values: np.ndarray, keep: np.ndarray | None) -> np.ndarray:
+    return values if keep is None else values[keep]
+
+
+def _log(values: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """log10 of each, written to a float32 array."""
     with np.errstate(divide="ignore"):
-        return np.log10(values).astype(np.float32)
+        return np.log10(values, out=out, casting="same_kind")
 
 
 def _map(path: Path) -> dict[str, np.ndarray]:

@@ -5,6 +5,9 @@ documents cost nothing.  Each (piece, head) is one job; jobs are dealt to thread
 copies its queries, keys and values into its thread's scratch in the orders that `tile` reads (see `arrange`), and works
 on ROWS queries at a time: scores of a whole row are there at once, so the softmax is the ordinary one.  Nothing of size
 (queries x keys) is stored; the backward computes the weights again from the scores and each row's log-sum-exp.
+
+A query may be kept to the keys near it (`Pieces.behind`, `Pieces.ahead`: causal, local).  Queries ascend, so ROWS of
+them see one stretch of keys; what lies outside of it is never computed, and inside it the mask is exact.
 """
 from __future__ import annotations
 
@@ -26,11 +29,11 @@ BLOCK = 48
 """queries whose weights the backward holds at once: a multiple of ROWS and of 2"""
 PIECE = 5
 """columns of the table of pieces"""
-ARGUMENTS = 24
+ARGUMENTS = 28
 
 
 class Inputs(NamedTuple):
-    """What both directions read; arrays but for the last three."""
+    """What both directions read; arrays but for the last five."""
 
     q: Any
     k: Any
@@ -46,6 +49,11 @@ class Inputs(NamedTuple):
     query_turns: Any
     key_turns: Any
     """rotary positions, see `arrange.by_row`"""
+    tokens: Any
+    """(n,): which token each query is; empty when query i is token i"""
+    behind: Any
+    ahead: Any
+    """how many tokens back and on a query sees"""
     factor: Any
     threshold: Any
     scale: Any
@@ -64,48 +72,49 @@ def _inputs(a, num_biases):
         carray(pointer(a[13]), (n, heads), np.float32), carray(pointer(a[14]), (n,), np.uint32),
         (cosine, sine, carray(pointer(a[21]), (n,), np.int64), a[23] != 0),
         (cosine, sine, carray(pointer(a[22]), (m,), np.int64), a[23] != 0),
+        carray(pointer(a[24]), (a[25],), np.int64), a[26], a[27],
         F(real(a[15])), U(a[16]), F(real(a[17])))
 
 
-# --- one row
+# --- one row: `width` columns, of which those from `low` to `high` are seen
 
 
 @routine
-def _softmax(scores, keys, padded, factor):
-    """factor * scores to exp(. - largest), 0 past the keys; (largest, sum)."""
+def _softmax(scores, low, high, width, factor):
+    """factor * scores to exp(. - largest), 0 where nothing is seen; (largest, sum)."""
     apart()
     largest = F(-3e38)
-    for j in range(padded):
-        largest = larger(largest, scores[j] * factor if j < keys else F(-3e38))
+    for j in range(width):
+        largest = larger(largest, scores[j] * factor if low <= j < high else F(-3e38))
     total = F(0)
-    for j in range(padded):
-        x = exp(scores[j] * factor - largest) if j < keys else F(0)
+    for j in range(width):
+        x = exp(scores[j] * factor - largest) if low <= j < high else F(0)
         scores[j] = x
         total += x
     return largest, total
 
 
 @routine
-def _thin(row, padded, key, column, threshold):
+def _thin(row, width, key, column, threshold):
     """Dropout of one row, not yet scaled."""
-    for j in range(padded):
+    for j in range(width):
         row[j] = row[j] if kept(key, column + j, threshold) else F(0)
 
 
 @routine
-def _gradient(scores, changes, dropped, keys, padded, factor, logsum, key, column, threshold, scale):
+def _gradient(scores, changes, dropped, low, high, width, factor, logsum, key, column, threshold, scale):
     """Scores to weights and, in place, gradients of weights to those of scores; `dropped` gets what met the values."""
     apart()
     mean = F(0)
-    for j in range(padded):
-        weight = exp(scores[j] * factor - logsum) if j < keys else F(0)
+    for j in range(width):
+        weight = exp(scores[j] * factor - logsum) if low <= j < high else F(0)
         kept_weight, change = weight, changes[j]
         if threshold > 0:
             stays = kept(key, column + j, threshold)
             kept_weight, change = weight * scale if stays else F(0), change * scale if stays else F(0)
         scores[j], changes[j], dropped[j] = weight, change, kept_weight
         mean += weight * change
-    for j in range(padded):
+    for j in range(width):
         changes[j] = scores[j] * (changes[j] - mean) * factor
 
 
@@ -115,18 +124,43 @@ def _key(inputs, row, head):
     return U(inputs.drop_keys[row]) ^ U(head << 16) if inputs.threshold > 0 else U(0)
 
 
+# --- which keys
+
+
+@routine
+def _seen(inputs, piece, query):
+    """The keys [low, high) of its piece that a query of a piece sees."""
+    row = piece[0] + query
+    place = (inputs.tokens[row] if inputs.tokens.shape[0] > 0 else row) - piece[2]
+    return max(0, place - inputs.behind), min(piece[3], place + inputs.ahead + 1)
+
+
+@routine
+def _stretch(inputs, piece, query, count):
+    """The stretch of keys in whole LANES that `count` queries from `query` on see."""
+    low, _ = _seen(inputs, piece, query)
+    _, high = _seen(inputs, piece, query + count - 1)
+    return low // LANES * LANES, _up(high, LANES)
+
+
 # --- who does what
 
 
 @routine
-def _first_job(pieces, heads, part, parts):
-    """Where a part begins: jobs are (piece, head) in order, and cost queries x keys plus their copies."""
-    total = 0
+def _work(inputs, piece):
+    """What a job costs: queries x keys plus their copies."""
+    return (piece[1] + 24) * (min(piece[3], inputs.behind + inputs.ahead + 1) + 24)
+
+
+@routine
+def _first_job(inputs, heads, part, parts):
+    """Where a part begins: jobs are (piece, head) in order."""
+    pieces, total = inputs.pieces, 0
     for p in range(pieces.shape[0]):
-        total += heads * (pieces[p, 1] + 24) * (pieces[p, 3] + 24)
+        total += heads * _work(inputs, pieces[p])
     wanted, done = total * part // parts, 0
     for p in range(pieces.shape[0]):
-        work = (pieces[p, 1] + 24) * (pieces[p, 3] + 24)
+        work = _work(inputs, pieces[p])
         if done + heads * work > wanted:
             return p * heads + (wanted - done + work - 1) // work
         done += heads * work
@@ -159,19 +193,22 @@ def _forward_job(inputs, piece, head, queries, keys, values, turned_keys, paired
     turned(keys, turned_keys, padded)
     paired(values, paired_values, padded)
     for i in range(0, count, ROWS):
-        product(queries.ctypes.data + 2 * i * e, e // 2, 1, turned_keys.ctypes.data, stride, e // 2, scores.ctypes.data,
-                stride, padded, 0)
         present = min(ROWS, count - i)
+        start, stop = _stretch(inputs, piece, i, present)
+        width = stop - start
+        product(queries.ctypes.data + 2 * i * e, e // 2, 1, turned_keys.ctypes.data + 4 * start, stride, e // 2,
+                scores.ctypes.data, stride, width, 0)
         for r in range(present):
             row = first + i + r
-            largest, total = _softmax(scores[r], num_keys, padded, inputs.factor)
+            low, high = _seen(inputs, piece, i + r)
+            largest, total = _softmax(scores[r], low - start, high - start, width, inputs.factor)
             inputs.sums[row, head] = largest + log(total)
             if inputs.threshold > 0:
-                _thin(scores[r], padded, _key(inputs, row, head), piece[4], inputs.threshold)
-            rounded(scores[r], weights[r], padded)
+                _thin(scores[r], width, _key(inputs, row, head), piece[4] + start, inputs.threshold)
+            rounded(scores[r], weights[r], width)
             scores[r, 0] = inputs.scale / total  # read again below
-        product(weights.ctypes.data, stride // 2, 1, paired_values.ctypes.data, e, padded // 2, context.ctypes.data, e,
-                e, 0)
+        product(weights.ctypes.data, stride // 2, 1, paired_values.ctypes.data + 2 * start * e, e, width // 2,
+                context.ctypes.data, e, e, 0)
         for r in range(present):
             for c in range(e):
                 context[r, c] *= scores[r, 0]
@@ -189,7 +226,7 @@ def _forward(arguments, part, parts):
     turned_keys, paired_values = np.empty((e // 2, most_keys), np.uint32), np.empty((most_keys // 2, e), np.uint32)
     scores, context = np.empty((ROWS, most_keys), np.float32), np.empty((ROWS, e), np.float32)
     weights = np.zeros((ROWS, most_keys), np.uint16)
-    for job in range(_first_job(inputs.pieces, heads, part, parts), _first_job(inputs.pieces, heads, part + 1, parts)):
+    for job in range(_first_job(inputs, heads, part, parts), _first_job(inputs, heads, part + 1, parts)):
         _forward_job(inputs, inputs.pieces[job // heads], job % heads, queries, keys, values, turned_keys,
                      paired_values, scores, weights, context)
 
@@ -216,6 +253,8 @@ class Scratch(NamedTuple):
     dropped: Any
     """weights after dropout"""
     slopes_by_row: Any
+    stretches: Any
+    """keys that each ROWS queries of the block see"""
     paired_slopes: Any
     paired_weights: Any
     dqueries: Any
@@ -232,7 +271,8 @@ def _scratch(most_queries, most_keys, e):
         np.empty((most_queries // 2, e), np.uint32), np.empty((most_keys // 2, e), np.uint32),
         np.empty((most_queries // 2, e), np.uint32), np.empty((ROWS, most_keys), np.float32),
         np.empty((ROWS, most_keys), np.float32), np.empty((ROWS, most_keys), np.float32),
-        np.empty((BLOCK, most_keys), np.uint16), np.zeros((BLOCK // 2, most_keys), np.uint32),
+        np.empty((BLOCK, most_keys), np.uint16), np.empty((BLOCK // ROWS, 2), np.int64),
+        np.zeros((BLOCK // 2, most_keys), np.uint32),
         np.zeros((BLOCK // 2, most_keys), np.uint32), np.empty((ROWS, e), np.float32),
         np.empty((most_keys, e), np.float32), np.empty((most_keys, e), np.float32))
 
@@ -257,55 +297,90 @@ def _collect(inputs, s, piece, head):
 
 @routine
 def _block(inputs, s, piece, head, i, present):
-    """Weights and gradients of scores of `present` queries from query i on."""
+    """Weights and gradients of scores of `present` queries from query i on; (first key, end) in whole ROWS."""
     apart()
-    e, stride, num_keys = s.queries.shape[1], s.turned_keys.shape[1], piece[3]
-    padded = _up(num_keys, LANES)
+    e, stride = s.queries.shape[1], s.turned_keys.shape[1]
     for t in range(0, present, ROWS):
-        at = 2 * (i + t) * e
-        product(s.queries.ctypes.data + at, e // 2, 1, s.turned_keys.ctypes.data, stride, e // 2, s.scores.ctypes.data,
-                stride, padded, 0)
-        product(s.changes.ctypes.data + at, e // 2, 1, s.turned_values.ctypes.data, stride, e // 2,
-                s.slopes.ctypes.data, stride, padded, 0)
+        s.stretches[t // ROWS] = _stretch(inputs, piece, i + t, min(ROWS, present - t))
+    first_key, end = s.stretches[0, 0] // ROWS * ROWS, _up(s.stretches[(present - 1) // ROWS, 1], ROWS)
+    for t in range(0, present, ROWS):
+        start, stop = s.stretches[t // ROWS]
+        at, width = 2 * (i + t) * e, stop - start
+        product(s.queries.ctypes.data + at, e // 2, 1, s.turned_keys.ctypes.data + 4 * start, stride, e // 2,
+                s.scores.ctypes.data, stride, width, 0)
+        product(s.changes.ctypes.data + at, e // 2, 1, s.turned_values.ctypes.data + 4 * start, stride, e // 2,
+                s.slopes.ctypes.data, stride, width, 0)
         for r in range(ROWS):
             if t + r < present:
                 row = piece[0] + i + t + r
-                _gradient(s.scores[r], s.slopes[r], s.dropped[r], num_keys, padded, inputs.factor,
-                          inputs.sums[row, head], _key(inputs, row, head), piece[4], inputs.threshold, inputs.scale)
+                low, high = _seen(inputs, piece, i + t + r)
+                _gradient(s.scores[r], s.slopes[r], s.dropped[r], low - start, high - start, width, inputs.factor,
+                          inputs.sums[row, head], _key(inputs, row, head), piece[4] + start, inputs.threshold,
+                          inputs.scale)
             else:
-                fill(s.slopes[r])
-                fill(s.dropped[r])
-            rounded(s.slopes[r], s.slopes_by_row[t + r], padded)
+                fill(s.slopes[r, :width])
+                fill(s.dropped[r, :width])
+            rounded(s.slopes[r], s.slopes_by_row[t + r], width)
         for r in range(0, ROWS, 2):
-            pair_of(s.dropped[r], s.dropped[r + 1], s.paired_weights[(t + r) // 2], padded)
-            pair_of(s.slopes[r], s.slopes[r + 1], s.paired_slopes[(t + r) // 2], padded)
+            pair = (t + r) // 2
+            pair_of(s.dropped[r], s.dropped[r + 1], s.paired_weights[pair, start:], width)
+            pair_of(s.slopes[r], s.slopes[r + 1], s.paired_slopes[pair, start:], width)
+            for pairs in (s.paired_weights, s.paired_slopes):
+                fill(pairs[pair, first_key:start])
+                fill(pairs[pair, stop:end])
+    return first_key, end
+
+
+@routine
+def _empty(s, first, last):
+    """No gradient, so far, for the keys and values from `first` to `last`."""
+    for j in range(first, last):
+        fill(s.dkeys[j])
+        fill(s.dvalues[j])
+
+
+@routine
+def _to_keys(s, i, present, first_key, end, filled):
+    """Add what a block gives to the keys and values [first_key, end); those from `filled` on hold nothing yet."""
+    apart()
+    e, stride, rows = s.queries.shape[1], s.turned_keys.shape[1], _up(present, ROWS)
+    first, last = 0, 0
+    for j in range(first_key, end, ROWS):
+        while s.stretches[first // ROWS, 1] <= j:
+            first += ROWS
+        while last < rows and s.stretches[last // ROWS, 0] < j + ROWS:
+            last += ROWS
+        if first < last:
+            pairs, place, add = (last - first) // 2, 4 * (first // 2 * stride + j), int(j < filled)
+            product(s.paired_weights.ctypes.data + place, 1, stride, s.paired_changes.ctypes.data + 2 * (i + first) * e,
+                    e, pairs, s.dvalues.ctypes.data + 4 * j * e, e, e, add)
+            product(s.paired_slopes.ctypes.data + place, 1, stride, s.paired_queries.ctypes.data + 2 * (i + first) * e,
+                    e, pairs, s.dkeys.ctypes.data + 4 * j * e, e, e, add)
+        elif j >= filled:
+            _empty(s, j, j + ROWS)
 
 
 @routine
 def _backward_job(inputs, s, piece, head, dq, dk, dv, bias_sums):
     _collect(inputs, s, piece, head)
     first, count, first_key, num_keys = piece[0], piece[1], piece[2], piece[3]
-    e, stride, padded = s.queries.shape[1], s.turned_keys.shape[1], _up(num_keys, LANES)
-    at = head * e
-    if count == 0:
-        for j in range(num_keys):
-            fill(s.dkeys[j])
-            fill(s.dvalues[j])
+    e, stride = s.queries.shape[1], s.turned_keys.shape[1]
+    at, filled = head * e, 0
     for i in range(0, count, BLOCK):
         present = min(BLOCK, count - i)
-        _block(inputs, s, piece, head, i, present)
+        low, high = _block(inputs, s, piece, head, i, present)
         for t in range(0, present, ROWS):
-            here = min(ROWS, present - t)
-            product(s.slopes_by_row.ctypes.data + 2 * t * stride, stride // 2, 1, s.paired_keys.ctypes.data, e,
-                    padded // 2, s.dqueries.ctypes.data, e, e, 0)
+            here, start = min(ROWS, present - t), s.stretches[t // ROWS, 0]
+            product(s.slopes_by_row.ctypes.data + 2 * t * stride, stride // 2, 1,
+                    s.paired_keys.ctypes.data + 2 * start * e, e, (s.stretches[t // ROWS, 1] - start) // 2,
+                    s.dqueries.ctypes.data, e, e, 0)
             turn_back(s.dqueries, here, first + i + t, inputs.query_turns)
             write(s.dqueries, here, dq, first + i + t, at, bias_sums[0])
-        pairs = _up(present, ROWS) // 2
-        for j in range(0, num_keys, ROWS):
-            product(s.paired_weights.ctypes.data + 4 * j, 1, stride, s.paired_changes.ctypes.data + 2 * i * e, e, pairs,
-                    s.dvalues.ctypes.data + 4 * j * e, e, e, i)
-            product(s.paired_slopes.ctypes.data + 4 * j, 1, stride, s.paired_queries.ctypes.data + 2 * i * e, e, pairs,
-                    s.dkeys.ctypes.data + 4 * j * e, e, e, i)
+        high = min(high, _up(num_keys, ROWS))
+        _empty(s, filled, low)
+        _to_keys(s, i, present, low, high, filled)
+        filled = max(filled, high)
+    _empty(s, filled, num_keys)
     turn_back(s.dkeys, num_keys, first_key, inputs.key_turns)
     write(s.dkeys, num_keys, dk, first_key, at, bias_sums[1])
     write(s.dvalues, num_keys, dv, first_key, at, bias_sums[2])
@@ -321,7 +396,7 @@ def _backward(arguments, part, parts):
     bias_sums = carray(pointer(own[5]), (parts, 3, d), np.float32)[part]
     most_queries, most_keys = _sizes(inputs.pieces)
     s = _scratch(most_queries, most_keys, d // heads)
-    for job in range(_first_job(inputs.pieces, heads, part, parts), _first_job(inputs.pieces, heads, part + 1, parts)):
+    for job in range(_first_job(inputs, heads, part, parts), _first_job(inputs, heads, part + 1, parts)):
         _backward_job(inputs, s, inputs.pieces[job // heads], job % heads, dq, dk, dv, bias_sums)
 
 
@@ -368,9 +443,11 @@ def attention_backward(dout: Tensor, sums: Tensor, inputs: tuple[Tensor, Tensor,
 def _arguments(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, choice: Choice, out: Tensor,
                sums: Tensor) -> tuple[Tensor | int | float, ...]:
     """What `_inputs` reads; addresses that nothing is read from are those of `sums`."""
-    turns, table = choice.pieces.turns, choice.pieces.table
+    pieces = choice.pieces
+    turns, table = pieces.turns, pieces.table
     turning = (sums, sums, 0, sums, sums, 0) if turns is None else (
         turns.cosine, turns.sine, len(turns.cosine), turns.queries, turns.keys, int(turns.interleaved))
     return (len(q), len(k), q.shape[1], choice.num_heads, q, q.stride(0), k, k.stride(0), v, bias, table, len(table),
             out, sums, sums if choice.keys is None else choice.keys, choice.factor, choice.threshold, choice.scale,
-            *turning)
+            *turning, sums if pieces.at is None else pieces.at, 0 if pieces.at is None else len(pieces.at), pieces.behind,
+            pieces.ahead)

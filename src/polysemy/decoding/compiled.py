@@ -1,0 +1,2 @@
+def reader_for(model, size, window):
+    return None
