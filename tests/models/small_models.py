@@ -4,13 +4,22 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from polysemy.models import albert, bert, distilbert, roberta, spanbert
-from polysemy.models.pretrained import PretrainingModel
+import torch
+
+from polysemy.config import with_settings
+from polysemy.models import albert, bert, distilbert, gpt, roberta, spanbert
+from polysemy.models.language_model import LanguageModel
+from polysemy.models.pretrained import PretrainingModel, know_pieces
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.models.text_encoder import TextEncoder
 from polysemy.text.tokenizer import Tokenizer, TokenizerConfig
 
 RECIPES = {"bert": bert, "roberta": roberta, "albert": albert, "spanbert": spanbert, "distilbert": distilbert}
+LANGUAGE = {"gpt": gpt}
+SMALL: dict[str, dict[str, str]] = {
+    "gpt": {"model.transformer.hidden_size": "32", "model.transformer.num_heads": "2",
+            "model.transformer.intermediate_size": "48"},
+}
 SENTENCES = (
     "The bank of the river was green and the river was slow.",
     "She put the money into the bank before the bank closed for the day.",
@@ -48,3 +57,18 @@ def encoder(recipe: str = "bert", preset: str = "paper", kind: str = "wordpiece"
     config = small_config(recipe, preset, kind)
     loud = config.model.replace(transformer=config.model.transformer.replace(initializer="xavier"))
     return TextEncoder(PretrainingModel(loud, config.heads, seed=1), tokenizer(kind), config)
+
+
+def language_model(recipe: str, **changes: Any) -> LanguageModel:
+    """An untrained language model with rows of 48 tokens; `changes` by dotted name, as with --set."""
+    config = LANGUAGE[recipe].configure("tiny")
+    settings = {**SMALL[recipe], "training.length": "48", **changes}
+    made = tokenizer("bytebpe" if config.tokenizer.kind == "bytebpe" else "wordpiece")
+    config = with_settings(config, settings)
+    config = config.replace(model=config.model.with_vocabulary(made.vocab_size))
+    model = PretrainingModel(config.model, config.heads, seed=1)
+    know_pieces(model, made)
+    with torch.no_grad():
+        for parameter in model.parameters():  # first weights are so small that every context looks alike
+            parameter.mul_(4 if parameter.ndim > 1 else 1)
+    return LanguageModel(model, made, config)

@@ -183,8 +183,8 @@ def test_a_cache_keeps_what_is_within_reach_and_reads_on_alike() -> None:
 @torch.no_grad()
 def test_layers_that_share_their_weights_may_be_local() -> None:
     shared = albert.configure("tiny", vocab_size=40)
-    local_one = with_settings(shared, {"model.transformer.attention": "local", "model.transformer.attention.reach": "2"})
-    model = local_one.model.body().eval()
+    settings = {"model.transformer.attention": "local", "model.transformer.attention.reach": "2"}
+    model = with_settings(shared, settings).model.body().eval()
     assert len(model.transformer.attention) == 1
     ids = torch.arange(30)[None]
     changed = ids.clone()

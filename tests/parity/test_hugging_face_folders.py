@@ -183,7 +183,7 @@ def their_folder(folder: Path, *, safe: bool = True) -> Path:
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"model_type": "esm"}, "an esm must have position_embedding_type 'rotary', .*, got 'absolute', False, False"),
-    ({"model_type": "gpt2"}, r"model_type must be bert \| .*, got 'gpt2'"),
+    ({"model_type": "gptj"}, r"model_type must be bert \| .*, got 'gptj'"),
     ({"hidden_size": "big"}, "hidden_size must be int, got 'big'"),
     ({"hidden_size": 10**9}, "hidden_size must be in 1..65536, got 1000000000"),
     ({"num_attention_heads": 3}, "hidden_size must be a multiple of num_heads"),

@@ -270,11 +270,17 @@ def _score(commands: argparse._SubParsersAction) -> None:
 
 
 def _generate(commands: argparse._SubParsersAction) -> None:
-    parser = _command(commands, "generate", "use:generate", "go on writing after a text")
+    parser = _command(commands, "generate", "generate:generate", "go on writing after a text")
     parser.add_argument("model", metavar="DIR")
-    parser.add_argument("text", metavar="TEXT", nargs="?", default="", help="what to go on from (default: nothing)")
-    parser.add_argument("--words", type=int, default=50, help="how many at most")
-    parser.add_argument("--temperature", type=float, default=1.0, help="below 1 safer, above 1 bolder")
+    parser.add_argument("text", metavar="TEXT", nargs="?", default="",
+                        help="what to go on from (default: nothing); - reads a text a line from standard input")
+    parser.add_argument("--tokens", "--words", type=int, default=100,
+                        help="how many at most: pieces, or words of a model of words")
+    parser.add_argument("--temperature", type=float, help="below 1 safer, above 1 bolder (default: 1)")
+    parser.add_argument("--top-k", type=int, help="only among the K likeliest")
+    parser.add_argument("--top-p", type=float, help="only among the likeliest that together have this probability")
+    parser.add_argument("--repetition-penalty", type=float, help="above 1: what was said becomes less likely")
+    parser.add_argument("--greedy", action="store_true", help="always the likeliest")
     _machine(parser)
     _json(parser)
 
@@ -295,8 +301,8 @@ def _embed(commands: argparse._SubParsersAction) -> None:
         "data", metavar="FILE", help="one text a line, or text TAB text for pairs; - for standard input"
     )
     _output(parser, "vectors as .npy (or .npz for token and word vectors)", required=False)
-    parser.add_argument("--layer", default="-1", help="0 is the embedding, -1 the last layer")
-    parser.add_argument("--pooling", default="mean", choices=("mean", "cls", "token", "word"))
+    parser.add_argument("--layer", default="-1", help="0 is the embedding, -1 the last, mean or mix all alike")
+    parser.add_argument("--pooling", default="mean", choices=("mean", "cls", "last", "token", "word"))
     parser.add_argument("--pairs", action="store_true", help="each line is text TAB text")
     _machine(parser, seed=False)
     _json(parser)

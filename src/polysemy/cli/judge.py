@@ -62,7 +62,7 @@ def ladder(args: argparse.Namespace) -> None:
         "\n".join(
             [
                 "",
-                table(header, rows, right="cloze,±,bits,loss,training,size,latency"),
+                table(header, rows, right="cloze,±,bits,loss,bits a byte,training,size,latency"),
                 "",
                 *lines,
                 "",

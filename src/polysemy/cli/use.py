@@ -1,4 +1,4 @@
-"""Commands that use a trained model: fill, score, embed, order, tokenize."""
+"""Commands that use a trained model: fill, score, classify, embed, order, tokenize."""
 
 from __future__ import annotations
 
@@ -57,17 +57,6 @@ def fill(args: argparse.Namespace) -> None:
     emit(args, results[0] if args.text != "-" else {"results": results}, "\n\n".join(blocks))
 
 
-def generate(args: argparse.Namespace) -> None:
-    """The text with what the model writes after it; the same seed writes the same."""
-    if args.words < 1:
-        raise InputError(f"--words must be at least 1, got {args.words}")
-    if not args.temperature > 0:
-        raise InputError(f"--temperature must be above 0, got {args.temperature}")
-    model = load(args, "generate")
-    text = model.generate(args.text, args.words, seed=args.seed, temperature=args.temperature)
-    emit(args, {"prompt": args.text, "text": text, "seed": args.seed}, plain(text))
-
-
 def classify(args: argparse.Namespace) -> None:
     """The likeliest labels of each text with their probabilities."""
     if args.top < 1:
@@ -101,7 +90,8 @@ def score(args: argparse.Namespace) -> None:
                 "text": text,
                 **asdict(found),
                 "perplexity": math.exp(-found.log_probability / max(found.tokens, 1)),
-                "bits_per_byte": -found.log_probability / math.log(2) / max(found.bytes, 1),
+                "bits_per_byte": None if found.unknown else
+                -found.log_probability / math.log(2) / max(found.bytes, 1),
             }
         )
         if hasattr(model, "score_words"):

@@ -21,6 +21,9 @@ PSEUDO = ("each token predicted from both sides: not a probability of the text; 
 WORDS = ("words and ends of lines alone were predicted: punctuation, capital letters and words outside the vocabulary "
          "hide bytes, so there are no bits per byte")
 
+UNKNOWN = ("some words are unknown to the tokenizer and hide what stands there, so there are no bits per byte; train with "
+           "tokenizer.kind=bytebpe for them")
+
 
 @runtime_checkable
 class KnowsWords(Protocol):
@@ -56,6 +59,9 @@ def perplexity(model: ScoresText, texts: Sequence[str], *,
     result: dict[str, Any] = {
         f"{prefix}perplexity": _exp(-total / tokens), f"{prefix}word_perplexity": _exp(-total / max(words, 1)),
         f"{prefix}bits_per_byte": _finite(-total / math.log(2) / max(size, 1))}
+    unknown = sum(score.unknown for score in scores)
+    if unknown:
+        result |= {"bits_per_byte": None, "unknown": unknown, "note": UNKNOWN}
     if pseudo:
         result |= {"bits_per_byte": None, "note": PSEUDO}
     elif isinstance(model, KnowsWords):

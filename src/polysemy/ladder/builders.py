@@ -28,6 +28,8 @@ MILESTONES = (1 / 16, 1 / 4)
 """Parts of the budget at which a rung in training is judged too: with the end they make its curve."""
 CURVE_SHARE, CURVE_MOST = 0.3, 600
 """part of the questions asked of a model on its way, and the most of test and of dev"""
+SHARED = "bert"
+"""the recipe whose tokenizer all rungs share"""
 TELL_EVERY = 5.0  # seconds between lines of progress
 Tell = Callable[[str, bool], None]
 """(line, passing): a passing line is overtaken by the next one, so a terminal may write over it"""
@@ -77,11 +79,12 @@ def config_of(name: str, size: str, *, quick: bool = False) -> PretrainingConfig
 
 def train_recipe(work: Work, rung: Rung, folder: Path) -> Built:
     """Train a recipe for the budget; a folder with a finished run is taken as it is, a begun one goes on."""
-    from polysemy.models.text_encoder import TextEncoder
+    from polysemy.models import load_run
     from polysemy.training.budget import Budget
     from polysemy.training.pretrain import pretrain
 
-    pretrain(config_of(rung.recipe, work.size, quick=work.quick), work.text, folder,
+    shared = config_of(SHARED, work.size).tokenizer
+    pretrain(config_of(rung.recipe, work.size, quick=work.quick).replace(tokenizer=shared), work.text, folder,
              budget=Budget(minutes=work.minutes, clock=work.clock), seed=work.seed, device=work.device, unit=work.unit,
              milestones=MILESTONES, progress=_teller(work, rung))
     record = read_json(folder / "config.json")
@@ -91,7 +94,7 @@ def train_recipe(work: Work, rung: Rung, folder: Path) -> Built:
         if (path / "config.json").is_file():
             milestones.append((float(read_json(path / "config.json")["results"]["seconds"]), path))
     results = record["results"]
-    return Built(model=TextEncoder.load(folder).to(work.device), seconds=float(results["seconds"]),
+    return Built(model=load_run(folder).to(work.device), seconds=float(results["seconds"]),
                  bytes=_bytes(folder), parameters=results["parameters"], folder=folder, milestones=milestones,
                  settings=_settings(record), remarks=["one seed"])
 
@@ -164,7 +167,7 @@ def draw_weights(work: Work, rung: Rung, folder: Path) -> Built:
     from polysemy.models.text_encoder import TextEncoder
     from polysemy.training.pretrain import fitted
 
-    config = fitted(config_of("bert", work.size), work.text.tokenizer)
+    config = fitted(config_of(SHARED, work.size), work.text.tokenizer)
     model = PretrainingModel(config.model, config.heads, seed=work.seed)
     return Built(model=TextEncoder(model, work.text.tokenizer, config).to(work.device), settings={"seed": work.seed})
 

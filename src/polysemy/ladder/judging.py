@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def judge_rung(work: Work, built: Built) -> dict[str, Any]:
     passages = passages_of(work.split.test, words=QUICK_LOSS_WORDS if work.quick else LOSS_WORDS)
     if built.folder is not None:
         found |= _loss(built.model, passages) | _speed(built.folder, passages, work)
-        found["curve"] = _curve(work, built, result, found.get("loss"), passages)
+        found["curve"] = _curve(work, built, result, found, passages)
         found["fills"] = fills(built.model, sample_gaps(work.items))
     return found
 
@@ -85,27 +86,36 @@ def _first(questions: Sequence[Question], count: int) -> tuple[Question, ...]:
     return tuple(kept)
 
 
-def _curve(work: Work, built: Built, result: ClozeResult, loss: float | None,
+def _curve(work: Work, built: Built, result: ClozeResult, found: dict[str, Any],
            passages: Sequence[str]) -> list[dict[str, Any]]:
     """Accuracy and loss at each milestone, by the quick questions, and at the end by all of them."""
-    from polysemy.models.text_encoder import TextEncoder
+    from polysemy.models import load_run
 
     quick = curve_items(work.items)
     rows = []
     for seconds, folder in built.milestones:
-        model = TextEncoder.load(folder).to(work.device)
+        model = load_run(folder).to(work.device)
         summary = judge(model, quick).summary(seed=work.seed)
         rows.append({"seconds": seconds, "accuracy": summary["accuracy"], **_loss(model, passages)})
     if rows:
-        rows.append({"seconds": built.seconds, "accuracy": result.summary(seed=work.seed)["accuracy"], "loss": loss})
+        last = {name: found[name] for name in ("loss", "bits_per_byte") if name in found}
+        rows.append({"seconds": built.seconds, "accuracy": result.summary(seed=work.seed)["accuracy"], **last})
     return rows
 
 
 def _loss(model: Any, passages: Sequence[str]) -> dict[str, Any]:
-    """The loss at the same hidden tokens for all rungs of one tokenizer; nothing for a model without that head."""
+    """The loss at the same hidden tokens for all masked rungs, bits per byte for those that give texts a probability.
+
+    Nothing for a model that has neither.
+    """
     from polysemy.evaluation.masked_lm import masked_lm_loss
+    from polysemy.models.language_model import LanguageModel
     from polysemy.models.text_encoder import TextEncoder
 
+    if isinstance(model, LanguageModel):
+        scores = [model.score(text) for text in passages]
+        total, size = sum(score.log_probability for score in scores), sum(score.bytes for score in scores)
+        return {"bits_per_byte": -total / math.log(2) / max(size, 1)}
     if not isinstance(model, TextEncoder):
         return {}
     try:

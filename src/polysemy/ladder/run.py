@@ -23,7 +23,7 @@ from polysemy.artifact import read_json, write_json
 from polysemy.errors import InputError
 from polysemy.evaluation.split import split_corpus
 from polysemy.evaluation.study import ITEMS, prepare_items
-from polysemy.ladder.builders import Tell, Work, config_of
+from polysemy.ladder.builders import SHARED, Tell, Work, config_of
 from polysemy.ladder.estimate import estimate
 from polysemy.ladder.judging import controls_of, judge_rung
 from polysemy.ladder.rungs import Rung, choose
@@ -64,7 +64,7 @@ def run_ladder(source: Source | Documents, folder: str | Path, config: LadderCon
     config, folder = config or LadderConfig(), Path(folder)
     rungs = choose(config.rungs)
     trained = [rung for rung in rungs if rung.kind == "trained"]
-    config_of("bert", config.size)  # a wrong size is found now, not after the first rung
+    config_of(SHARED, config.size)  # a wrong size is found now, not after the first rung
     for rung in trained:
         if not RECIPES[rung.recipe].fit:
             config_of(rung.recipe, config.size)
@@ -147,7 +147,7 @@ class _Ladder:
         for line in split.describe():
             self.tell(line, False)
         self.tell("training the tokenizer that all rungs share ...", True)
-        settings = config_of("bert", self.config.size)
+        settings = config_of(SHARED, self.config.size)
         text = prepare_text(split.corpus("train"), settings, self.folder / "text", held_out=split.corpus("dev"),
                             unit=self.config.unit)
         if self.config.quick:

@@ -88,6 +88,8 @@ RUNGS: dict[str, Rung] = {rung.name: rung for rung in (
     _words("fasttext", "fasttext", "as skip-gram, with the letters inside each word",
            "some times skip-gram's; a large table of letter groups", "rich inflection, misspellings, unseen words",
            **NEAR),
+    _trained("gpt", "all before the gap, by attention; what follows only through its probability",
+             "a short text for every candidate; every token teaches", "writing, probabilities of texts, any prompt"),
     _trained("bert", "both sides at once; whether a second sentence follows the first",
              "a full pass for each gap; only 15 % of the tokens teach", "gaps, labels for texts and pairs, features"),
     _trained("roberta", "both sides at once, rows filled over sentence borders",

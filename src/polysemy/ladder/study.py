@@ -110,7 +110,8 @@ def _threads() -> int:
 
 def summary(study: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]], list[str]]:
     """(header, rows, lines) for a terminal: the table, best rung first, and the recommendation in five lines."""
-    header = ("rung", "cloze", "±", "bits", "loss", "training", "size", "latency", "remarks")
+    header = ("rung", "cloze", "±", "bits", "loss", "bits a byte", "training", "size", "latency",
+              "remarks")
     judged = sorted(study["rungs"], key=lambda row: -((row.get("cloze") or {}).get("accuracy") or -1.0))
     rows = []
     for row in judged:
@@ -119,7 +120,7 @@ def summary(study: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, 
         remarks = "; ".join([*(("FAILED: " + row["error"],) if row.get("error") else ()), *row.get("remarks", ())])
         rows.append((wording.one_line(row["label"], 24), wording.percent(cloze.get("accuracy")),
                      f"{50 * (high - low):.1f}" if high else wording.NOTHING, wording.number(cloze.get("bits")),
-                     wording.number(row.get("loss")), wording.duration(row.get("seconds") or None),
+                     wording.number(row.get("loss")), wording.number(row.get("bits_per_byte")), wording.duration(row.get("seconds") or None),
                      wording.size(row.get("bytes")), wording.milliseconds(row.get("milliseconds")),
                      wording.one_line(remarks, 60)))
     return header, rows, [f"{line['name'] + ':':8}{line['text']}" for line in study["recommendation"]["lines"]]

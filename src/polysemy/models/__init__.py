@@ -103,6 +103,8 @@ RECIPES: dict[str, Recipe] = {
         Recipe(name="vectors", summary="word vectors read from a file of another tool", paper="none", configure="",
                train="", load="polysemy.models.imported_vectors:ImportedVectors.load", capabilities=VECTORS,
                cloze="cosine with the mean of the words around the gap", exports=("word2vec", "glove", "fasttext")),
+        _language("elmo", "two LSTMs, one from each side, and the mix of their layers", "Peters et al. 2018",
+                  cloze="the word given each side", capabilities=("score", "fill", "embed", "cloze")),
         _language("gpt", "the next token by attention to all before it", "Radford et al. 2018, 2019", exports=("hf",)),
         _masked("bert", "both sides at once: hidden tokens and next sentence", "Devlin et al. 2019"),
         _masked("roberta", "BERT trained better: full rows, fresh masks, no sentence pairs", "Liu et al. 2019"),

@@ -7,13 +7,15 @@ from typing import Literal
 
 from polysemy.config import Config
 from polysemy.errors import InputError
+from polysemy.models.bidirectional import BidirectionalConfig
 from polysemy.models.encoder import EncoderConfig
+from polysemy.models.recurrent import RecurrentConfig
 from polysemy.text.masking import MarkedSpans, NGrams, Spans, Tokens, WholeWords
 from polysemy.text.segments import FullSentences, NextSentence, SentenceOrder, Stretch
 from polysemy.text.streams import Chunks, Streams
 from polysemy.text.tokenizer import TokenizerConfig
 
-BodyConfig = EncoderConfig
+BodyConfig = EncoderConfig | RecurrentConfig | BidirectionalConfig
 """what a neural model is built from; each kind builds its body by `body()`"""
 Size = Literal["tiny", "mini", "small", "medium", "base", "large"]
 SIZES: dict[str, tuple[int, int]] = {

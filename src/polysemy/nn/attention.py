@@ -95,7 +95,7 @@ class Visibility:
 
     @classmethod
     def reading_on(cls, kind: AttentionKind, keys: Int[Tensor, "b s"], queries: Int[Tensor, "b t"]) -> Visibility:
-        """Of causal queries at positions `queries` over cached and new keys at positions `keys` (-1: none there)."""
+        """Of causal queries at positions `queries` over cached and new keys at positions `keys`, -1 for none."""
         gap = queries[:, :, None] - keys[:, None, :]
         seen = (gap >= 0) & (keys >= 0)[:, None, :]
         if isinstance(kind, Local):
@@ -122,7 +122,7 @@ EVERYTHING = Visibility()
 
 
 class Cache:
-    """Keys and values (b, h, s, e) of one layer, as attention takes them (turned already), from what was read before."""
+    """Keys and values (b, h, s, e) of one layer, turned already, from what was read before."""
 
     def __init__(self, keys: Tensor | None = None, values: Tensor | None = None) -> None:
         self.keys, self.values = keys, values

@@ -37,8 +37,6 @@ class Linformer(Config):
     def check(self) -> None:
         check_size("length", self.length)
         check_size("rank", self.rank)
-        if self.rank > self.length:
-            raise InputError(f"rank must be at most length {self.length}, got {self.rank}")
 
 
 class Projection(nn.Module):

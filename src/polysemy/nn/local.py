@@ -80,7 +80,8 @@ class Window:
             y = F.scaled_dot_product_attention(cut, keys, values, attn_mask=mask, scale=factor)
         else:
             weights = masked_softmax(cut @ keys.transpose(-1, -2) * factor, mask)
-            y = (weights * self._kept(dropped, t)).to(v.dtype) @ values
+            weights = torch.where(self._kept(dropped, t), weights * dropped.factor, 0)
+            y = weights.to(v.dtype) @ values
         y = y.view(b, -1, h, self.block, y.shape[-1]).transpose(1, 2).flatten(2, 3)  # (b, h, n * block, e)
         return y[:, :, :t]
 
@@ -88,13 +89,10 @@ class Window:
         """The same by FlexAttention."""
         from torch.nn.attention.flex_attention import create_block_mask
 
-        def seen(row: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
-            near = (i - j <= self.reach) & (j - i <= (0 if self.causal else self.reach))
-            if self.documents is None:
-                return near
-            key = self.documents[row, j]
-            return near & (key >= 0) & (self.documents[row, i] == key)
-
+        documents, ahead = self.documents, 0 if self.causal else self.reach
+        near = lambda row, head, i, j: (i - j <= self.reach) & (j - i <= ahead)  # noqa: E731  no type checks inside
+        seen = near if documents is None else lambda row, head, i, j: (
+            near(row, head, i, j) & (documents[row, j] >= 0) & (documents[row, i] == documents[row, j]))
         t, rows = q.shape[2], None if self.documents is None else q.shape[0]
         made = self._once(("flex", t, rows, q.device),
                           lambda: create_block_mask(seen, rows, None, t, t, device=str(q.device)))
@@ -147,11 +145,11 @@ class Window:
         return x.permute(0, 2, 1, 4, 3).flatten(0, 1)
 
     def _kept(self, dropped: Drop, t: int) -> Tensor:
-        """(b * n, h, block, span): 0 or the factor, the numbers that dropout of the weights (b, h, t, t) has there."""
+        """(b * n, h, block, span): which weights stay, the same ones of (b, h, t, t) as without blocks."""
         keys = self._queries(dropped.keys[..., None])
         columns = self._columns(t, keys.device).repeat(len(keys) * self.block // (t + -t % self.block), 1)
         bits = mix(keys ^ columns[:, None, None, :]) >> (32 - BITS) & ((1 << BITS) - 1)
-        return (bits >= dropped.threshold) * dropped.factor
+        return bits >= dropped.threshold
 
 
 def flexible(q: Tensor) -> bool:

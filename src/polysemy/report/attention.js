@@ -181,7 +181,7 @@
 
   // lines
 
-  const ROW = 23;
+  const ROW = 23, SVG = "http://www.w3.org/2000/svg";
   let threads = null;
 
   function drawLines() {
@@ -199,7 +199,7 @@
       }));
       return list;
     });
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    const svg = document.createElementNS(SVG, "svg");
     svg.setAttribute("viewBox", `0 0 100 ${height}`);
     svg.setAttribute("preserveAspectRatio", "none");
     svg.setAttribute("aria-hidden", "true");
@@ -217,14 +217,14 @@
   }
 
   function group(svg, name) {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", "g");
+    const made = document.createElementNS(SVG, "g");
     made.setAttribute("class", name);
     svg.append(made);
     return made;
   }
 
   function line(into, i, j, share) {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", "line");
+    const made = document.createElementNS(SVG, "line");
     const set = { x1: 1, x2: 99, y1: (i + 0.5) * ROW, y2: (j + 0.5) * ROW, "stroke-width": 0.8 + 4.5 * share, "stroke-opacity": Math.min(1, 0.12 + share) };
     for (const [name, value] of Object.entries(set)) made.setAttribute(name, value);
     into.append(made);

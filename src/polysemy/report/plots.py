@@ -41,7 +41,14 @@ def pictures(study: dict[str, Any]) -> list[tuple[str, str, str, Figure]]:
             "Held-out loss while training goes on",
             "Masked-token loss in nats on held-out text: the same hidden tokens for all rungs, whatever they hide in "
             "training. Comparable only among rungs with the same tokenizer.",
-            loss_over_time(rungs),
+            loss_over_time(rungs, "loss", "nats a token"),
+        ),
+        (
+            "bits-seconds",
+            "Bits per byte while training goes on",
+            "How many bits a model that gives texts a probability needs for a byte of held-out text; lower is better. "
+            "The dashed line is the n-gram model of the same pieces.",
+            loss_over_time(rungs, "bits_per_byte", "bits a byte"),
         ),
         (
             "accuracy-bytes",
@@ -98,9 +105,9 @@ def accuracy_over_time(rungs: Sequence[Rung]) -> Figure | None:
     return figure
 
 
-def loss_over_time(rungs: Sequence[Rung]) -> Figure | None:
-    """Held-out loss of the trained rungs on the same time axis."""
-    curves = [(rung, points) for rung in rungs if len(points := _points(rung, "loss")) > 1]
+def loss_over_time(rungs: Sequence[Rung], key: str, title: str) -> Figure | None:
+    """Held-out loss of the trained rungs on the same time axis; rungs with one number only as level lines."""
+    curves = [(rung, points) for rung in rungs if len(points := _points(rung, key)) > 1]
     if not curves:
         return None
     figure, axes = new_figure()
@@ -109,9 +116,13 @@ def loss_over_time(rungs: Sequence[Rung]) -> Figure | None:
         tint, marker = series(rung["series"])
         _curve(axes, points, tint, marker if len(points) < 12 else "")
         labels.append((points[-1][1], rung["label"], tint))
+    for rung in (rung for rung in rungs if rung.get(key) is not None and len(_points(rung, key)) <= 1):
+        tint, _ = series(rung["series"])
+        axes.axhline(rung[key], color=tint, linewidth=1, linestyle=(0, (4, 2.5)))
+        labels.append((rung[key], rung["label"], tint))
     _seconds_axis(axes)
     axes.margins(y=0.12)
-    axis_titles(axes, "seconds of training", "nats a token")
+    axis_titles(axes, "seconds of training", title)
     _labels_at_right(axes, labels)
     return figure
 

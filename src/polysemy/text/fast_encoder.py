@@ -35,6 +35,7 @@ from polysemy.text.fast_tables import (
     rule_of,
     vocabulary_arrays,
 )
+from polysemy.text.pages import pages
 from polysemy.text.tokenizer import Tokenizer
 from polysemy.text.tokenizer_check import library_errors
 
@@ -197,8 +198,8 @@ class FastEncoder:
 
 
 def _new_cache(words: int) -> kernels.Cache:
-    return kernels.Cache(np.full(2 * words, -1, np.int32), np.zeros(words, np.uint64), np.zeros((words, 4), np.int64),
-                         np.zeros(12 * words, np.uint32), np.zeros((8 * words, 3), np.int32), np.zeros(3, np.int64))
+    return kernels.Cache(np.full(2 * words, -1, np.int32), pages(8 * words, np.uint64).reshape(-1, 8),
+                         np.zeros(4 * words, np.uint32), np.zeros((4 * words, 3), np.int32), np.zeros(3, np.int64))
 
 
 def _new_scratch(size: int) -> Scratch:

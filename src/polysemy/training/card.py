@@ -11,10 +11,12 @@ from polysemy.models import RECIPES
 def card(run: Mapping[str, Any], results: Mapping[str, Any], forgetting: Sequence[Mapping[str, Any]] = ()) -> str:
     """Markdown from the run's record (`run`) and what came of it."""
     config, text, row = run["config"], run["text"], RECIPES[run["config"]["recipe"]]
+    vocabulary = config["model"].get("vocab_size") or config["model"]["embedding"]["vocab_size"]
+    writes = ['polysemy generate DIR "Once upon a time" --top-p 0.9'] * ("generate" in row.capabilities)
     lines = [f"# {row.name}, {config['size']}", "", f"{row.summary[0].upper()}{row.summary[1:]} ({row.paper}).", "",
              "| | |", "|---|---|"]
     facts = {
-        "parameters": f"{results['parameters']:,}", "vocabulary": f"{config['model']['embedding']['vocab_size']:,}",
+        "parameters": f"{results['parameters']:,}", "vocabulary": f"{vocabulary:,}",
         "text": f"{text['documents']:,} documents, {text['words']:,} words, {text['tokens']:,} tokens",
         "budget": run["budget_text"], "steps": f"{results['step']:,}",
         "tokens read": f"{results['tokens']:,}", "training seconds": f"{results['seconds']:,.1f}",
@@ -32,7 +34,7 @@ def card(run: Mapping[str, Any], results: Mapping[str, Any], forgetting: Sequenc
         lines += ["", "## What was forgotten", "", *_table(forgetting)]
     differs = [f"- {line}" for line in deviations(row.name, config["preset"])]
     lines += ["", "## Where it differs from the paper", "", *differs, "", "## Use", "", "```",
-              'polysemy fill DIR "The [MASK] sat by the river bank."',
+              'polysemy fill DIR "The [MASK] sat by the river bank."', *writes,
               "polysemy evaluate DIR --task cloze,perplexity", "```", "",
               "`config.json` has every setting, the hash of the text and the versions; `metrics.jsonl` one row a step."]
     return "\n".join(lines) + "\n"

@@ -114,10 +114,12 @@ class NgramModel:
     def score_tokens(self, ids: np.ndarray, threads: int = 1) -> np.ndarray:
         """float (n,): log10 of each token of a long row as in EncodedText, which begins a sentence.
 
-        A long row goes through a hash table that is made at the first such call and kept (`hashed`).
+        A long row goes through a hash table that is made at the first such call and kept (`hashed`); not so where
+        smoothing does not back off plainly (add_k, stupid_backoff).
         """
         ids = self._checked(ids)
-        if len(ids) < HASH_FROM and "hashed" not in self.__dict__:
+        plain = not self.trie.absolute and not self.trie.missing
+        if not plain or (len(ids) < HASH_FROM and "hashed" not in self.__dict__):
             return self._scorer().advance(ids)[0]
         return self.hashed.scores(ids, threads)
 

@@ -1,0 +1,319 @@
+"""One token through a whole Transformer as a single compiled function: batch 1, float32 sums, keys and values kept.
+
+Each of `parts` threads owns a share of the heads and of the rows of every matrix; what all need (the state and its
+norms) each computes for itself.  The threads meet four times a layer, by counting up one number in memory: going back
+to Python or to OpenMP would cost more than the arithmetic of a small model.
+
+Weights are float32, bfloat16 (the upper half of it) or int8 with one scale for each output row.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import carray, types
+from numba.core import cgutils
+
+from polysemy.nn.kernels.activation import KINDS, _gelu, _gelu_tanh, _quick_gelu, _relu
+from polysemy.nn.kernels.launch import apart, family, intrinsic, pointer, real, routine
+from polysemy.nn.kernels.launch import run as launch
+from polysemy.nn.kernels.numbers import F, exp, larger, root
+
+FORMATS = {"float32": 0, "bfloat16": 1, "int8": 2}
+ACTIVATIONS = KINDS
+META = ("hidden_size", "heads", "inner_size", "layers", "vocab_size", "capacity", "place", "token", "norm_first",
+        "activation", "rotary", "factor", "norm_eps", "embedding_eps", "token_scale", "table", "positions", "segment",
+        "embedding_norm_weight", "embedding_norm_bias", "final_norm_weight", "final_norm_bias", "head", "head_scales",
+        "head_bias", "cosine", "sine", "keys", "values", "logits", "context", "outer", "inner", "meeting", "table_of_layers")
+"""64-bit words that describe a model and one step: sizes, bits of float64, addresses (0: there is none)"""
+LAYER = ("qkv", "qkv_scales", "qkv_bias", "output", "output_scales", "output_bias", "norm_weight", "norm_bias", "up",
+         "up_scales", "up_bias", "down", "down_scales", "down_bias", "last_norm_weight", "last_norm_bias")
+"""addresses of one layer"""
+SPINS, PATIENCE = 4000, 1 << 21
+"""how often a waiting thread looks before it lets others run between looks, and how often until it gives up"""
+WORD = ir.IntType(64)
+
+
+@intrinsic
+def _weight(typingctx: Any, x: Any) -> Any:
+    """A stored weight (float32, uint16 as bfloat16, int8) as float32."""
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind, word = signature.args[0], ir.IntType(32)
+        if kind == types.float32:
+            return values[0]
+        if kind == types.int8:
+            return builder.sitofp(values[0], ir.FloatType())
+        return builder.bitcast(builder.shl(builder.zext(values[0], word), word(16)), ir.FloatType())
+    return types.float32(x), code
+
+
+@intrinsic
+def _count_up(typingctx: Any, address: Any) -> Any:
+    """Add 1 to the 64-bit number at an address, seen by all threads, after all that was written before."""
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        place = builder.inttoptr(values[0], WORD.as_pointer())
+        return builder.atomic_rmw("add", place, WORD(1), "seq_cst")
+    return types.int64(types.int64), code
+
+
+@intrinsic
+def _look(typingctx: Any, address: Any) -> Any:
+    """The 64-bit number at an address as other threads left it."""
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.load_atomic(builder.inttoptr(values[0], WORD.as_pointer()), "seq_cst", 8)
+    return types.int64(types.int64), code
+
+
+@intrinsic
+def _let_others(typingctx: Any) -> Any:
+    """Give the core to another thread that wants it."""
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.IntType(32), []), "sched_yield")
+        builder.call(function, [])
+        return context.get_dummy_value()
+    return types.void(), code
+
+
+@routine
+def _meet(meeting, turn, parts):
+    """Wait until every part has come here `turn` times; a part that waited too long tells all to give up."""
+    apart()
+    if parts == 1:
+        return
+    _count_up(meeting)
+    looks = 0
+    while _look(meeting) < turn * parts:
+        looks += 1
+        if looks > SPINS:
+            _let_others()
+            if looks > PATIENCE or _look(meeting + 64) != 0:
+                _count_up(meeting + 64)
+                return
+
+
+@routine
+def _four(a, b, c, d, x):
+    """Four rows times x."""
+    p, q, r, s = F(0), F(0), F(0), F(0)
+    for i in range(x.shape[0]):
+        number = x[i]
+        p += _weight(a[i]) * number
+        q += _weight(b[i]) * number
+        r += _weight(c[i]) * number
+        s += _weight(d[i]) * number
+    return p, q, r, s
+
+
+@routine
+def _one(a, x):
+    total = F(0)
+    for i in range(x.shape[0]):
+        total += _weight(a[i]) * x[i]
+    return total
+
+
+@routine
+def _rows(matrix, scales, bias, x, first, last, out):
+    """out[r - first] = scales[r] * (matrix[r] x) + bias[r] for rows first..last; empty scales are 1, empty biases 0."""
+    apart()
+    r = first
+    while r + 4 <= last:
+        p, q, s, t = _four(matrix[r], matrix[r + 1], matrix[r + 2], matrix[r + 3], x)
+        out[r - first], out[r - first + 1], out[r - first + 2], out[r - first + 3] = p, q, s, t
+        r += 4
+    while r < last:
+        out[r - first] = _one(matrix[r], x)
+        r += 1
+    if scales.shape[0]:
+        for i in range(last - first):
+            out[i] *= scales[first + i]
+    if bias.shape[0]:
+        for i in range(last - first):
+            out[i] += bias[first + i]
+
+
+@routine
+def _norm(x, weight, shift, epsilon, out):
+    d = x.shape[0]
+    total = F(0)
+    for i in range(d):
+        total += x[i]
+    mean = total / F(d)
+    total = F(0)
+    for i in range(d):
+        total += (x[i] - mean) * (x[i] - mean)
+    rstd = F(1) / root(total / F(d) + epsilon)
+    for i in range(d):
+        out[i] = (x[i] - mean) * rstd * weight[i] + shift[i]
+
+
+@routine
+def _turn(x, cosine, sine, layout):
+    """Each pair of coordinates turned by its angle: (i, i + half) in layout 1, neighbors in layout 2."""
+    half = cosine.shape[0]
+    for i in range(half):
+        first, second = (i, half + i) if layout == 1 else (2 * i, 2 * i + 1)
+        a, b = x[first], x[second]
+        x[first] = a * cosine[i] - b * sine[i]
+        x[second] = a * sine[i] + b * cosine[i]
+
+
+@routine
+def _attend(query, keys, values, factor, scores, out):
+    """softmax(factor query keys) values; scores is scratch for one number a key."""
+    apart()
+    count, largest = keys.shape[0], F(-3e38)
+    for j in range(count):
+        scores[j] = _one(keys[j], query) * factor
+    for j in range(count):
+        largest = larger(largest, scores[j])
+    total = F(0)
+    for j in range(count):
+        share = exp(scores[j] - largest)
+        scores[j] = share
+        total += share
+    for i in range(out.shape[0]):
+        out[i] = F(0)
+    for j in range(count):
+        share = scores[j]
+        row = values[j]
+        for i in range(out.shape[0]):
+            out[i] += share * row[i]
+    scale = F(1) / total
+    for i in range(out.shape[0]):
+        out[i] *= scale
+
+
+@routine
+def _activate(x, none, kind):
+    if kind == 0:
+        _gelu(x, none, x)
+    elif kind == 1:
+        _gelu_tanh(x, none, x)
+    elif kind == 2:
+        _quick_gelu(x, none, x)
+    else:
+        _relu(x, none, x)
+
+
+@routine
+def _add(x, y):
+    for i in range(x.shape[0]):
+        x[i] += y[i]
+
+
+@routine
+def _floats(address, count):
+    """`count` float32 at an address; none where there is no address."""
+    return carray(pointer(address), (count if address != 0 else 0,), np.float32)
+
+
+@routine
+def _first_state(m, x, scratch):
+    """Token plus position plus segment 0, normed where the model does so."""
+    d = x.shape[0]
+    row = _floats(m[15] + 4 * d * m[7], d)
+    scale = F(real(m[14]))
+    for i in range(d):
+        x[i] = row[i] * scale
+    if m[16]:
+        _add(x, _floats(m[16] + 4 * d * m[6], d))
+    if m[17]:
+        _add(x, _floats(m[17], d))
+    if m[18]:
+        for i in range(d):
+            scratch[i] = x[i]
+        _norm(scratch, _floats(m[18], d), _floats(m[19], d), F(real(m[13])), x)
+
+
+@family
+def _step(kind):
+    number = (np.float32, np.uint16, np.int8)[kind]
+
+    @routine
+    def matrix(address, rows, columns):
+        return carray(pointer(address), (rows, columns), number)
+
+    @routine
+    def heads_of(m, layer, index, h, buffer, scores, part, parts):
+        """Queries, keys and values of this part's heads, and what they see, into the shared context."""
+        apart()
+        d, heads, place = m[0], m[1], m[6]
+        e = d // heads
+        packed, scales, bias = matrix(layer[0], 3 * d, d), _floats(layer[1], 3 * d), _floats(layer[2], 3 * d)
+        context = _floats(m[30], d)
+        cosine, sine = _floats(m[25] + 2 * e * place, e // 2), _floats(m[26] + 2 * e * place, e // 2)
+        for head in range(heads * part // parts, heads * (part + 1) // parts):
+            start = 4 * e * m[5] * (index * heads + head)
+            keys = carray(pointer(m[27] + start), (place + 1, e), np.float32)
+            values = carray(pointer(m[28] + start), (place + 1, e), np.float32)
+            _rows(packed, scales, bias, h, head * e, (head + 1) * e, buffer)
+            _rows(packed, scales, bias, h, d + head * e, d + (head + 1) * e, keys[place])
+            _rows(packed, scales, bias, h, 2 * d + head * e, 2 * d + (head + 1) * e, values[place])
+            if m[10]:
+                _turn(buffer, cosine, sine, m[10])
+                _turn(keys[place], cosine, sine, m[10])
+            _attend(buffer, keys, values, F(real(m[11])), scores, context[head * e:(head + 1) * e])
+
+    @routine
+    def my_rows(address, scales, bias, rows, x, out, part, parts):
+        """This part's share of a matrix times x, in its place of the shared result; returns where that is."""
+        first, last = rows * part // parts, rows * (part + 1) // parts
+        _rows(matrix(address, rows, x.shape[0]), _floats(scales, rows), _floats(bias, rows), x, first, last,
+              out[first:last])
+        return first, last
+
+    @routine
+    def one_layer(m, layer, index, x, h, buffers, part, parts):
+        apart()
+        d, f, meeting = m[0], m[2], m[33]
+        eps, turn = F(real(m[12])), 4 * index
+        buffer, scores, none = buffers
+        context, outer, inner = _floats(m[30], d), _floats(m[31], d), _floats(m[32], f)
+        norms = (_floats(layer[6], d), _floats(layer[7], d), _floats(layer[14], d), _floats(layer[15], d))
+        if m[8]:
+            _norm(x, norms[0], norms[1], eps, h)
+        else:
+            h[:] = x
+        heads_of(m, layer, index, h, buffer, scores, part, parts)
+        _meet(meeting, turn + 1, parts)
+        my_rows(layer[3], layer[4], layer[5], d, context, outer, part, parts)
+        _meet(meeting, turn + 2, parts)
+        _add(x, outer)
+        if m[8]:
+            _norm(x, norms[2], norms[3], eps, h)
+        else:
+            _norm(x, norms[0], norms[1], eps, h)
+            x[:] = h
+        first, last = my_rows(layer[8], layer[9], layer[10], f, h, inner, part, parts)
+        _activate(inner[first:last], none, m[9])
+        _meet(meeting, turn + 3, parts)
+        my_rows(layer[11], layer[12], layer[13], d, inner, outer, part, parts)
+        _meet(meeting, turn + 4, parts)
+        _add(x, outer)
+        if not m[8]:
+            _norm(x, norms[2], norms[3], eps, h)
+            x[:] = h
+
+    def share(arguments, part, parts):
+        m = carray(pointer(carray(pointer(arguments), (1,), np.int64)[0]), (len(META),), np.int64)
+        d, layers = m[0], carray(pointer(m[34]), (m[3], len(LAYER)), np.int64)
+        x, h = np.empty(d, np.float32), np.empty(d, np.float32)
+        buffers = np.empty(d // m[1], np.float32), np.empty(m[6] + 1, np.float32), np.zeros(m[2], np.float32)
+        _first_state(m, x, h)
+        for index in range(m[3]):
+            one_layer(m, layers[index], index, x, h, buffers, part, parts)
+        if m[20]:
+            _norm(x, _floats(m[20], d), _floats(m[21], d), F(real(m[12])), h)
+            x[:] = h
+        my_rows(m[22], m[23], m[24], m[4], x, _floats(m[29], m[4]), part, parts)
+    return share
+
+
+def run_step(weights: str, meta: torch.Tensor, meeting: torch.Tensor, parts: int) -> bool:
+    """Do the step that `meta` describes on so many threads; False when they could not all run at once."""
+    meeting.zero_()
+    launch(_step(FORMATS[weights]), meta, parts=parts)
+    return not int(meeting[8])
