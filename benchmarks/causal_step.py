@@ -1,12 +1,12 @@
-"""One training step of GPT, Polysemy against Hugging Face's GPT2LMHeadModel: same rows, same maths.
+"""One training step of GPT, Polysemy against transformers' GPT2LMHeadModel: same rows, same maths.
 
     python benchmarks/causal_step.py                    all cases, a table on standard output
     python benchmarks/causal_step.py mini-128 --rounds 9
-    python benchmarks/causal_step.py mini-128 --profile  where our step goes
+    python benchmarks/causal_step.py mini-128 --profile where our step goes
 
 A step is forward + backward + optimizer, masters in float32.  Every row is one document without padding and every token
-but the last of a row predicts the next, so nobody gains by leaving work out.  Dropout is 0 on both sides.  Variants take
-turns in one process; the figure is the median of tokens a second.
+predicts the next, so nobody gains by leaving work out.  Dropout is 0 on both sides.  Variants take turns in one
+process; the figure is the median of tokens a second.
 
 Peers, with fused AdamW: S+ under bfloat16 autocast, S++ with a bfloat16 model (no masters).  S+k and S++k run in a
 process that keeps freed memory (two environment variables), and so does ours beside them.  The peers do not clip their
@@ -31,38 +31,33 @@ KINDS = ["S+", "S++", "ours", "S+k", "S++k", "ours k"]
 HEADINGS = ["case", *KINDS, "over S+k", "by CPU time", "target", "over S++k", "over S+"]
 
 
-def rows(case: Case, step: int) -> np.ndarray:
-    """(lines, length) ids with a skewed distribution."""
-    draws = np.random.default_rng(step + 1).zipf(1.2, (case.lines, case.length))
-    return np.minimum(draws, case.vocab_size - FIRST_ORDINARY - 1) + FIRST_ORDINARY
+def rows(case: Case, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ids with a skewed distribution, and the token after each of them, both (lines, length)."""
+    draws = np.random.default_rng(step + 1).zipf(1.2, (case.lines, case.length + 1))
+    ids = np.minimum(draws, case.vocab_size - FIRST_ORDINARY - 1) + FIRST_ORDINARY
+    return np.ascontiguousarray(ids[:, :-1]), np.ascontiguousarray(ids[:, 1:])
 
 
 class Ours:
     """Polysemy: the parts that `polysemy train gpt` puts together."""
 
     def __init__(self, case: Case) -> None:
-        from polysemy.models.encoder import Encoder
-        from polysemy.nn.initialization import initialize
+        from polysemy.models.pretrained import PretrainingModel
         from polysemy.training.optimizer import Optimizer, OptimizerConfig
 
         self.case = case
-        config = our_config(case)
-        self.model = Encoder(config).train()
-        initialize(self.model, config.transformer, 0)
+        self.model = PretrainingModel(our_config(case), ["next_token"], seed=0).train()
         self.optimizer = Optimizer(self.model, OptimizerConfig(learning_rate=1e-4), dtype="bfloat16")
 
     def step(self, number: int) -> tuple[int, float]:
         """(tokens, loss)."""
         import torch
 
-        from polysemy.nn.cross_entropy import linear_cross_entropy
-
-        ids = torch.from_numpy(rows(self.case, number))
-        lines, length = ids.shape
-        positions, documents = torch.arange(length).expand(lines, -1), torch.zeros_like(ids)
-        places = torch.arange(lines * length).view(lines, length)[:, :-1].flatten()
-        states = self.model.at(places, ids, positions, None, documents)
-        loss = linear_cross_entropy(states, self.model.table, None, ids[:, 1:].flatten()) / len(places)
+        ids, targets = map(torch.from_numpy, rows(self.case, number))
+        loss = self.model({
+            "ids": ids, "positions": torch.arange(ids.shape[1]).repeat(len(ids), 1),
+            "documents": torch.zeros_like(ids), "hidden_at": torch.arange(ids.numel()),
+            "targets": targets.flatten()})["next_token"] / ids.numel()
         loss.backward()
         self.optimizer.step()
         return ids.numel(), float(loss.detach())
@@ -84,9 +79,9 @@ class Peer:
         """(tokens, loss)."""
         import torch
 
-        ids = torch.from_numpy(rows(self.case, number))
+        ids, targets = map(torch.from_numpy, rows(self.case, number))
         with torch.autocast("cpu", torch.bfloat16, enabled=self.kind == "S+"):
-            loss = self.model(input_ids=ids, labels=ids, use_cache=False).loss
+            loss = self.model(input_ids=ids, labels=targets, shift_labels=targets, use_cache=False).loss
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

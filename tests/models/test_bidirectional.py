@@ -62,16 +62,30 @@ def test_neither_direction_has_a_gradient_from_its_answer() -> None:
 @pytest.mark.parametrize("kind", ["table", "characters"])
 def test_padding_and_packing_change_nothing(kind: str) -> None:
     found, ids = body(kind), some_ids()
+    ids[1, 4] = ids[1, 0]  # the mark before each document
     documents = torch.tensor([[0] * 9, [0, 0, 0, 0, 1, 1, 1, -1, -1]])
     shown = found(ids, documents=documents, hidden_states=True)
     for depth, layer in enumerate(shown.layers):
-        alone = [found(part, hidden_states=True).layers[depth][0] for part in (ids[:1], ids[1:, :4], ids[1:, 4:7])]
+        alone = [found(part, hidden_states=True).layers[depth][0] for part in (ids[:1], ids[1:, :5], ids[1:, 4:7])]
         torch.testing.assert_close(layer[0], alone[0], atol=1e-12, rtol=0)
-        torch.testing.assert_close(layer[1, :4], alone[1], atol=1e-12, rtol=0)
-        torch.testing.assert_close(layer[1, 4:7], alone[2], atol=1e-12, rtol=0)
+        torch.testing.assert_close(layer[1, :4], alone[1][:4], atol=1e-12, rtol=0)
+        torch.testing.assert_close(layer[1, 5:7], alone[2][1:], atol=1e-12, rtol=0)
+        torch.testing.assert_close(layer[1, 4, :8], alone[2][0, :8], atol=1e-12, rtol=0)  # forward, it begins one
+        torch.testing.assert_close(layer[1, 4, 8:], alone[1][4, 8:], atol=1e-12, rtol=0)  # backward, it ends one
     visible = torch.tensor([[True] * 9, [True] * 4 + [False] * 5])
-    torch.testing.assert_close(found(ids, visible=visible)[1, :4], shown.states[1, :4], atol=1e-12, rtol=0)
+    torch.testing.assert_close(found(ids, visible=visible)[1, :4], found(ids[1:, :4])[0], atol=1e-12, rtol=0)
     torch.testing.assert_close(found(ids), found(ids, visible=torch.ones(2, 9, dtype=torch.bool)), atol=1e-12, rtol=0)
+
+
+def test_documents_see_nothing_of_one_another_but_the_mark() -> None:
+    found, ids = body(), some_ids()
+    documents = torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1, 1]] * 2)
+    states, other = found(ids, documents=documents), ids.clone()
+    other[:, 5:] = (other[:, 5:] + 1) % SIZE
+    torch.testing.assert_close(found(other, documents=documents)[:, :5], states[:, :5], atol=0, rtol=0)
+    other = ids.clone()
+    other[:, :4] = (other[:, :4] + 1) % SIZE
+    torch.testing.assert_close(found(other, documents=documents)[:, 4:], states[:, 4:], atol=0, rtol=0)
 
 
 def test_reversed_text_is_the_other_direction_with_weights_exchanged() -> None:
@@ -120,7 +134,7 @@ def test_words_beyond_the_vocabulary_have_vectors_of_their_own() -> None:
     vectors = found.vectors_of(["piece7", "never seen", "neverseen"])
     torch.testing.assert_close(vectors[0], found.vectors(torch.tensor([[7]]))[0, 0], atol=1e-12, rtol=0)
     assert (vectors[1] - vectors[2]).abs().max() > 1e-3
-    with pytest.raises(InputError, match="model.input must be characters for vectors of words beyond the vocabulary"):
+    with pytest.raises(InputError, match="input must be characters for vectors of words beyond the vocabulary"):
         body().vectors_of(["a"])
 
 

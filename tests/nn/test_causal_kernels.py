@@ -10,6 +10,7 @@ from polysemy.nn.dropout import Drop, Dropout, drop, dropout_key
 from polysemy.nn.embedding import EmbeddingConfig
 from polysemy.nn.fused import attend, attention_fits
 from polysemy.nn.initialization import initialize
+from polysemy.nn.local import Local
 from polysemy.nn.pieces import Pieces
 from polysemy.nn.position import Rotary, rotation
 from polysemy.nn.transformer import TransformerConfig, fits_pieces
@@ -158,8 +159,10 @@ def loss_and_gradients(config: EncoderConfig, dtype: torch.dtype, flat: bool):
     return loss.detach(), {name: p.grad for name, p in model.named_parameters()}
 
 
-CHOICES = pytest.mark.parametrize("changes", [{}, {"norm": "post", "distance": Rotary()}, {"num_groups": 1}],
-                                  ids=["gpt", "rotary", "shared"])
+CHOICES = pytest.mark.parametrize("changes", [{}, {"norm": "post", "distance": Rotary()}, {"num_groups": 1},
+                                              {"attention": Local(reach=4)},
+                                              {"attention": Local(reach=6), "causal": False}],
+                                  ids=["gpt", "rotary", "shared", "local", "two-sided-local"])
 
 
 @CHOICES
@@ -189,7 +192,21 @@ def test_a_causal_model_in_bfloat16_is_as_near_to_float32_as_a_plain_one(monkeyp
 
 
 @bfloat16_only
-def test_causal_models_train_on_flat_lists():
-    weight = torch.zeros(1, dtype=torch.bfloat16)
-    assert fits_pieces(small_gpt(0.0).transformer, weight)
-    assert not fits_pieces(small_gpt(0.0).transformer, weight.float())
+@pytest.mark.parametrize("changes", [{}, {"attention": Local(reach=4)}, {"attention": Local(), "causal": False}])
+def test_causal_and_local_models_train_on_flat_lists(changes):
+    weight, config = torch.zeros(1, dtype=torch.bfloat16), small_gpt(0.0, **changes).transformer
+    assert fits_pieces(config, weight)
+    assert not fits_pieces(config, weight.float())
+    with torch.no_grad():
+        assert not fits_pieces(config, weight)
+
+
+@bfloat16_only
+def test_asking_for_all_tokens_is_asking_for_no_choice_of_them():
+    config = small_gpt(0.0)
+    model = Encoder(config).bfloat16().train()
+    initialize(model, config.transformer, 1)
+    ids, positions, documents = rows()
+    every = documents.flatten().ge(0).nonzero()[:, 0]
+    whole = model.at(every, ids, positions, None, documents)
+    assert torch.equal(model.at(every[::2], ids, positions, None, documents), whole[::2])

@@ -51,6 +51,15 @@ def test_bfloat16_rounds_but_does_not_drift():
         assert (x.grad.double() - gradient).norm() < 0.01 * gradient.norm()
 
 
+def test_many_chunks_in_bfloat16_add_up_in_float32(monkeypatch):
+    """The table's gradient would stop growing where a chunk's share is below half a unit of the sum's last place."""
+    hidden = torch.ones(600, 8, dtype=torch.bfloat16, requires_grad=True)
+    table = torch.zeros(2, 8, dtype=torch.bfloat16, requires_grad=True)
+    monkeypatch.setattr(cross_entropy, "CHUNK", 2)
+    linear_cross_entropy(hidden, table, None, torch.zeros(600, dtype=torch.int64)).backward()
+    assert table.grad.tolist() == [[-300.0] * 8, [300.0] * 8]
+
+
 @pytest.mark.parametrize("rows", [1, 10, 36])
 def test_chunks_change_nothing(monkeypatch, rows):
     inputs, targets, weights = example()

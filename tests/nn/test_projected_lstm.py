@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from polysemy.nn import kernels
-from polysemy.nn.projected_lstm import ProjectedLSTM, _by_library
+from polysemy.nn.projected_lstm import ProjectedLSTM, _by_library, side_by_side
 from polysemy.runtime import seed_for
 
 FRESH = torch.tensor([[True, False, False, True, False, False, False], [True, False, False, False, False, True, True]])
@@ -36,7 +36,8 @@ def results(found: ProjectedLSTM, x: torch.Tensor, fresh: torch.Tensor | None) -
 def test_equals_torch_with_a_projection() -> None:
     ours, theirs = layer(), torch.nn.LSTM(6, 16, proj_size=5, batch_first=True).double()
     theirs.load_state_dict({"weight_ih_l0": ours.input_weight, "weight_hh_l0": ours.recurrent_weight,
-                            "bias_ih_l0": ours.bias, "bias_hh_l0": ours.opened(), "weight_hr_l0": ours.projection_weight})
+                            "bias_ih_l0": ours.bias, "bias_hh_l0": ours.opened(),
+                            "weight_hr_l0": ours.projection_weight})
     torch.testing.assert_close(ours(inputs()), theirs(inputs())[0], atol=1e-12, rtol=0)
 
 
@@ -64,6 +65,20 @@ def test_kernels_give_the_outputs_and_gradients_of_the_loop(fresh: torch.Tensor 
     monkeypatch.setenv("POLYSEMY_PLAIN", "1")
     for one, other in zip(fast, results(found, x, fresh), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_layers_side_by_side_are_each_alone() -> None:
+    one, other = layer(torch.float32), layer(torch.float32)
+    with torch.no_grad():
+        other.recurrent_weight.mul_(-1)
+    x, y = inputs(dtype=torch.float32), inputs(dtype=torch.float32).flip(1)
+    found = side_by_side([one, other], [x, y], [FRESH, None])
+    torch.testing.assert_close(found[0], one(x, FRESH), atol=1e-6, rtol=0)
+    torch.testing.assert_close(found[1], other(y), atol=1e-6, rtol=0)
+    found[1].sum().backward()
+    assert other.recurrent_weight.grad is not None
+    assert other.recurrent_weight.grad.abs().max() > 0
+    assert one.recurrent_weight.grad is None or one.recurrent_weight.grad.abs().max() == 0
 
 
 def test_bfloat16_stays_near_float32() -> None:

@@ -47,6 +47,7 @@ def build_parser() -> Parser:
         _fill,
         _score,
         _generate,
+        _attention,
         _classify,
         _embed,
         _order,
@@ -282,6 +283,19 @@ def _generate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--repetition-penalty", type=float, help="above 1: what was said becomes less likely")
     parser.add_argument("--greedy", action="store_true", help="always the likeliest")
     _machine(parser)
+    _json(parser)
+
+
+def _attention(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "attention", "attention:attention", "what each piece of a text looked at")
+    parser.add_argument("model", metavar="DIR")
+    parser.add_argument("text", metavar="TEXT")
+    parser.add_argument("--pair", metavar="TEXT", help="a second text, for models that read pairs")
+    parser.add_argument("--layer", default="mean", help="1 is the first; mean of all, or rollout through all")
+    parser.add_argument("--head", default="mean", help="1 is the first; mean of all; all, into a .png")
+    parser.add_argument("--words", action="store_true", help="words instead of pieces")
+    _output(parser, "a page that opens offline (.html), or a picture (.png)", required=False)
+    _machine(parser, seed=False)
     _json(parser)
 
 

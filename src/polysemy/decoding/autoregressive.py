@@ -107,7 +107,7 @@ def _reader_for(model: Predicts, rows: Sequence[_Row], settings: GenerationConfi
     if len(rows) == 1:
         from polysemy.decoding.compiled import reader_for
 
-        fast = reader_for(model, rows[0].prompt_size + settings.tokens, window)
+        fast = reader_for(model, rows[0].prompt_size + settings.tokens, window, settings.weights)
         if fast is not None:
             return fast
     return PlainReader(model)

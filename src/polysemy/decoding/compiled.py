@@ -7,6 +7,7 @@ which is what a large model waits for; the loss of each is in docs/generation.md
 from __future__ import annotations
 
 import struct
+import sys
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,8 +24,8 @@ from polysemy.nn.attention import Full
 from polysemy.nn.heads import NextTokenHead
 from polysemy.nn.position import Learned, rotation
 
-WORTH = 1 << 29
-"""weights read over a whole text from which on it pays to load the compiler's library"""
+WORTH = 1 << 32
+"""weights read over a whole text from which on it pays to load the compiler's library, unless that is there already"""
 SMALL = 1 << 19
 """weights of a model below which one thread is faster than several"""
 
@@ -35,19 +36,23 @@ def fits(model: Predicts) -> bool:
     if not isinstance(body, Encoder) or not kernels.usable(body.table) or body.table.dtype != torch.float32:
         return False
     c, e = body.config.transformer, body.config.embedding
-    head = getattr(model, "heads", {})["next_token"] if "next_token" in getattr(model, "heads", {}) else None
+    heads = getattr(model, "heads", None)
+    if not isinstance(heads, nn.ModuleDict) or list(heads) != ["next_token"]:
+        return False
+    head = heads["next_token"]
     return (isinstance(c.attention, Full) and c.causal and not c.cross_attention and not e.factor_size
             and (e.position is None or isinstance(e.position, Learned)) and isinstance(head, NextTokenHead)
-            and isinstance(head.projection, nn.Identity) and set(model.heads) == {"next_token"}  # type: ignore[attr-defined]
-            and all(parameter.is_contiguous() for parameter in model.parameters()))  # type: ignore[attr-defined]
+            and isinstance(head.projection, nn.Identity)
+            and all(kernels.usable(p) and p.is_contiguous() and p.dtype == torch.float32
+                    for module in (body, head) for p in module.parameters()))
 
 
 def reader_for(model: Predicts, size: int, window: Window, weights: str = "float32") -> CompiledReader | None:
     """The compiled reader for one text of `size` tokens, where it fits and is worth it."""
     if not fits(model):
         return None
-    reads = size * sum(parameter.numel() for parameter in model.parameters())  # type: ignore[attr-defined]
-    if reads < WORTH and weights == "float32":
+    reads = size * sum(p.numel() for p in model.body.parameters())
+    if reads < WORTH and weights == "float32" and "polysemy.decoding.step_kernel" not in sys.modules:
         return None
     return CompiledReader(model, min(size, window.length or size), weights=weights)
 
@@ -129,7 +134,7 @@ class CompiledReader:
     """Reads one text of at most `capacity` tokens: the prompt by the plain way, then token by token."""
 
     def __init__(self, model: Any, capacity: int, *, weights: str = "float32", threads: int | None = None) -> None:
-        from polysemy.decoding.step_kernel import META
+        from polysemy.decoding.step_kernel import META, multiplies_integers
 
         self.plain, self.weights, self.packed = PlainReader(model), weights, pack(model, weights)
         c, e = model.body.config.transformer, model.body.config.embedding
@@ -151,12 +156,12 @@ class CompiledReader:
             "embedding_eps": float(e.norm_eps), "token_scale": c.hidden_size**0.5 if e.scale_tokens else 1.0,
             "cosine": self.turns[0].data_ptr(), "sine": self.turns[1].data_ptr(), "keys": self.keys.data_ptr(),
             "values": self.values.data_ptr(), "meeting": self.meeting.data_ptr(),
-            "table_of_layers": self.packed.layers.data_ptr(), **self.packed.model_words,
+            "table_of_layers": self.packed.layers.data_ptr(),
+            "integers": weights == "int8" and multiplies_integers(c.hidden_size, c.intermediate_size), **self.packed.model_words,
             **{name: tensor.data_ptr() for name, tensor in self.scratch.items()}}
         self.meta = torch.tensor([_bits(words[name]) for name in META], dtype=torch.int64)
         self._meta, self._place, self._token = self.meta.numpy(), META.index("place"), META.index("token")
         self._capacity, self._logits = capacity, self.scratch["logits"].numpy()[None]
-        self._call = torch.tensor([self.meta.data_ptr()], dtype=torch.int64)
 
     @staticmethod
     def _turns(c: Any, capacity: int) -> tuple[Tensor, Tensor]:

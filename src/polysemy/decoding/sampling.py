@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -36,6 +37,8 @@ class GenerationConfig(Config):
     greedy: bool = False
     """always the likeliest token; temperature, top-k, top-p and seed then mean nothing"""
     seed: int = 0
+    weights: Literal["float32", "bfloat16", "int8"] = "float32"
+    """format in which the compiled step of a single text reads the weights; smaller is faster and loses a little"""
 
     def check(self) -> None:
         if self.tokens < 1:

@@ -86,14 +86,14 @@ def _judge_word(vectors: WordVectors, train: list[Occurrence], test: list[Occurr
     labels = np.array([senses.index(item.sense) for item in train])
     predictions = {
         "most_frequent": np.zeros(len(test), np.int64),
-        "static": _nearest(np.tile(own, (len(train), 1)), labels, np.tile(own, (len(test), 1))),
-        "context": _nearest(
+        "static": nearest_sense(np.tile(own, (len(train), 1)), labels, np.tile(own, (len(test), 1))),
+        "context": nearest_sense(
             np.stack([context_vector(vectors, item) for item in train]), labels,
             np.stack([context_vector(vectors, item) for item in test]),
         ),
     }
     return {"senses": len(senses), "train": len(train), "test": len(test)} | {
-        name: {"accuracy": float((found == gold).mean()), "macro_f1": _macro_f1(found, gold, len(senses))}
+        name: {"accuracy": float((found == gold).mean()), "macro_f1": macro_f1(found, gold, len(senses))}
         for name, found in predictions.items()
     }
 
@@ -119,14 +119,14 @@ def _frequencies(vectors: WordVectors, rows: np.ndarray) -> np.ndarray:
     return 1 / ((rows + 2.7) * np.log(len(vectors) + 2.7))
 
 
-def _nearest(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:
+def nearest_sense(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:
     """The sense, 0 the most frequent, whose mean vector is nearest by cosine; the more frequent one of a tie."""
     means = np.stack([train[labels == sense].astype(np.float64).mean(0) for sense in range(labels.max() + 1)])
     cosines = normalized(test) @ normalized(means).T
     return (cosines >= cosines.max(1, keepdims=True) - TIE).argmax(1)
 
 
-def _macro_f1(found: np.ndarray, gold: np.ndarray, senses: int) -> float:
+def macro_f1(found: np.ndarray, gold: np.ndarray, senses: int) -> float:
     scores = []
     for sense in range(senses):
         right = ((found == sense) & (gold == sense)).sum()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ from polysemy.artifact import read_json
 from polysemy.evaluation.bigram import BigramControl, UnigramControl
 from polysemy.evaluation.cloze_items import ClozeSet
 from polysemy.evaluation.split import Split
+from polysemy.ladder.piece_ngram import PieceNgram
 from polysemy.ladder.rungs import Rung
 from polysemy.models import RECIPES, resolve
 from polysemy.report import wording
@@ -66,6 +67,8 @@ class Built:
     """run folder that can be timed in a process of its own"""
     milestones: list[tuple[float, Path]] = field(default_factory=list)
     """(seconds, run folder) of the model on its way"""
+    bits_per_byte: Callable[[Sequence[str]], float] | None = None
+    """of texts, where the model itself cannot tell"""
     settings: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
@@ -122,7 +125,8 @@ def train_words_recipe(work: Work, rung: Rung, folder: Path) -> Built:
                 budget=Budget(minutes=work.minutes, clock=work.clock), seed=work.seed, held_out=False, progress=show)
     record = read_json(folder / "config.json")
     results = record["results"]
-    return Built(model=load_run(folder), seconds=float(results["seconds"]), bytes=_bytes(folder),
+    bits = PieceNgram(work.text.train, work.text.tokenizer).bits_per_byte if rung.recipe == "ngram" else None
+    return Built(model=load_run(folder), bits_per_byte=bits, seconds=float(results["seconds"]), bytes=_bytes(folder),
                  parameters=results["parameters"], folder=folder, settings=_settings(record), remarks=["one seed"])
 
 

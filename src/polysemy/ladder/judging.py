@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,36 @@ LOSS_WORDS, QUICK_LOSS_WORDS = 40_000, 12_000
 SAMPLES = 5
 SAMPLE_CHARACTERS = (60, 170)
 SHOWN_FILLS = 5
+EMBEDS_ONLY = "embeds only: it has no head that fills gaps"
 
 
 def judge_rung(work: Work, built: Built) -> dict[str, Any]:
-    """All that the report says of one rung; `answers` keeps every answer, for paired comparisons later."""
+    """All that the report says of one rung; `answers` keeps every answer, for paired comparisons later.
+
+    A model that can only embed has no answers: its row has its size and speed.
+    """
+    if not answers_gaps(built.model):
+        passages = passages_of(work.split.test, words=QUICK_LOSS_WORDS)
+        assert built.folder is not None
+        return {"cloze": None, "seconds": built.seconds, "bytes": built.bytes, "parameters": built.parameters,
+                "settings": built.settings, "remarks": [*built.remarks, EMBEDS_ONLY],
+                **_speed(built.folder, passages, work)}
     result = judge(built.model, work.items)
     found: dict[str, Any] = {"cloze": result.summary(seed=work.seed), "answers": result.to_dict(),
                              "seconds": built.seconds, "bytes": built.bytes, "parameters": built.parameters,
                              "settings": built.settings, "remarks": built.remarks}
     passages = passages_of(work.split.test, words=QUICK_LOSS_WORDS if work.quick else LOSS_WORDS)
     if built.folder is not None:
-        found |= _loss(built.model, passages) | _speed(built.folder, passages, work)
+        found |= _loss(built.model, passages, built.bits_per_byte) | _speed(built.folder, passages, work)
         found["curve"] = _curve(work, built, result, found, passages)
         found["fills"] = fills(built.model, sample_gaps(work.items))
     return found
+
+
+def answers_gaps(model: Any) -> bool:
+    """Whether the model has a head that says what stands in a gap; some downloaded ones can only embed."""
+    heads = getattr(getattr(model, "model", None), "heads", None)
+    return heads is None or "masked_lm" in heads or "next_token" in heads
 
 
 def curve_items(items: ClozeSet) -> ClozeSet:
@@ -103,10 +119,11 @@ def _curve(work: Work, built: Built, result: ClozeResult, found: dict[str, Any],
     return rows
 
 
-def _loss(model: Any, passages: Sequence[str]) -> dict[str, Any]:
+def _loss(model: Any, passages: Sequence[str],
+          other: Callable[[Sequence[str]], float] | None = None) -> dict[str, Any]:
     """The loss at the same hidden tokens for all masked rungs, bits per byte for those that give texts a probability.
 
-    Nothing for a model that has neither.
+    `other` gives the bits of a model that cannot give them by itself; nothing for one that has neither.
     """
     from polysemy.evaluation.masked_lm import masked_lm_loss
     from polysemy.models.language_model import LanguageModel
@@ -116,6 +133,8 @@ def _loss(model: Any, passages: Sequence[str]) -> dict[str, Any]:
         scores = [model.score(text) for text in passages]
         total, size = sum(score.log_probability for score in scores), sum(score.bytes for score in scores)
         return {"bits_per_byte": -total / math.log(2) / max(size, 1)}
+    if other is not None:
+        return {"bits_per_byte": other(passages)}
     if not isinstance(model, TextEncoder):
         return {}
     try:

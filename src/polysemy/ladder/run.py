@@ -169,6 +169,9 @@ class _Ladder:
         path = self._result(rung)
         path.parent.mkdir(exist_ok=True)
         write_json(path, {"name": rung.name, **found})
+        if found["cloze"] is None:
+            self.tell(f"[{number}/{len(self.rungs)}] {rung.label}: {found['remarks'][-1]}", False)
+            return
         accuracy = wording.percent(found["cloze"]["accuracy"])
         low, high = found["cloze"]["interval"]
         self.tell(f"[{number}/{len(self.rungs)}] {rung.label}: {accuracy} ± {50 * (high - low):.1f} "

@@ -22,7 +22,7 @@ from polysemy.nn.dropout import Dropout
 from polysemy.nn.fused import look_up
 from polysemy.nn.heads import HeadSizes
 from polysemy.nn.limits import check_rate, check_size
-from polysemy.nn.projected_lstm import ProjectedLSTM
+from polysemy.nn.projected_lstm import ProjectedLSTM, side_by_side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,8 +176,10 @@ class Bidirectional(nn.Module):
                 attention: bool = False) -> Float[Tensor, "b t d"] | Encoded:
         """States (b, t, 2 projection_size); with `hidden_states` an Encoded with every layer's.
 
-        `documents` (numbers, -1 at padding) or `visible` (False at padding) as everywhere; every document is read as if
-        it stood alone.  Positions and segments mean nothing to a body that reads in order.
+        `documents` (numbers, -1 at padding) or `visible` (False at padding) as everywhere.  Every document is read as
+        if it stood alone, its own mark at its beginning and the next document's at its end: that mark says to each
+        direction that nothing is known.  (So the backward half at a mark between two is of the document before it.)
+        Positions and segments mean nothing to a body that reads in order.
         """
         if attention:
             raise InputError("attention must not be asked of a recurrent model, got true; it has none")
@@ -191,25 +193,28 @@ class Bidirectional(nn.Module):
         Layer 0 of an Encoded is the token vector twice, layer j the outputs of both directions at depth j.
         """
         numbers = documents if documents is not None or visible is None else visible.long() - 1
-        begins = None if numbers is None else borders(numbers)
+        begins, ends = (None, None) if numbers is None else borders(numbers)
         layers = [torch.cat([x, x], -1)]
         ahead = back = x
-        for one, other in zip(self.forward_layers, self.backward_layers, strict=True):
-            first = len(layers) == 1
-            ahead = self._layer(one, ahead, begins, first)
-            ends = None if begins is None else torch.cat([begins[:, 1:], begins[:, :1]], 1).flip(1)
-            back = self._layer(other, back.flip(1), ends, first).flip(1)
+        for depth, pair in enumerate(zip(self.forward_layers, self.backward_layers, strict=True)):
+            ahead, back = self.dropout(ahead), self.dropout(back)
+            found = side_by_side(pair, [ahead, back.flip(1)], [begins, ends])  # pyright: ignore[reportArgumentType]
+            joins = self.config.residual and depth > 0
+            ahead, back = (x + y if joins else y for x, y in
+                           ((ahead, found[0]), (back, found[1].flip(1))))
             layers.append(torch.cat([ahead, back], -1))
         states = self.dropout(layers[-1])
         return Encoded(states, layers, []) if hidden_states else states
 
-    def _layer(self, layer: nn.Module, x: Tensor, begins: Tensor | None, first: bool) -> Tensor:
-        x = self.dropout(x)
-        y = layer(x, begins)
-        return x + y if self.config.residual and not first else y
 
+def borders(documents: Int[Tensor, "b t"]) -> tuple[Bool[Tensor, "b t"], Bool[Tensor, "b t"]]:
+    """Where the forward direction begins anew, and where the backward one does, in its own order (columns reversed).
 
-def borders(documents: Int[Tensor, "b t"]) -> Bool[Tensor, "b t"]:
-    """True where a column begins another document (or padding) than the column before; the first column always."""
-    first = torch.ones_like(documents[:, :1], dtype=torch.bool)
-    return torch.cat([first, documents[:, 1:] != documents[:, :-1]], 1)
+    Backward, a document begins with the mark of the document after it.
+    """
+    changes = documents[:, 1:] != documents[:, :-1]
+    edge = torch.ones_like(documents[:, :1], dtype=torch.bool)
+    padding = documents < 0
+    last = torch.cat([changes & (padding[:, 1:] | padding[:, :-1]), edge], 1)
+    mark = torch.cat([~edge, changes & ~padding[:, 1:] & ~padding[:, :-1]], 1)
+    return torch.cat([edge, changes], 1), (last | mark).flip(1)

@@ -21,13 +21,13 @@ WIDTHS, FILTERS = (1, 2, 3, 4, 5, 6, 7), (32, 32, 64, 128, 256, 512, 1024)
 DEVIATIONS = (
     "both: every row is read from its beginning; the original carries the state of both directions on from row to row "
     "of 20 words, for the backward one from a text that does not stand there.",
-    "both: documents are read alone and one mark stands before each; the original has a mark at both ends of each "
-    "sentence and shuffles sentences.",
+    "both: documents are read alone, with one mark between two of them that ends the one and begins the other; the "
+    "original has marks at both ends of each sentence, and its sentences are shuffled.",
     "paper: the softmax is exact; the original samples 8,192 words a batch.",
     "paper: AdamW; the original has Adagrad at 0.2.",
     "paper: marks are read as the bytes of their names; the original has a symbol for each.",
-    "ladder: a table of tokens instead of characters (--set model.input=characters has them), tied to the output; cells "
-    "four times as wide as the output, not eight; nothing is clipped, dropout 0: what learns most in minutes.",
+    "ladder: a table of tokens instead of characters (--set model.input=characters has them), tied to the output; "
+    "cells four times as wide as the output, not eight; nothing is clipped, dropout 0: what learns most in minutes.",
 )
 
 
@@ -60,5 +60,5 @@ def body(hidden_size: int, vocab_size: int, *, paper: bool) -> BidirectionalConf
 
 
 def ladder_training(hidden_size: int) -> TrainingConfig:
-    """More and shorter rows than the Transformers have: a recurrent step costs nearly the same for 8 rows and for 32."""
-    return TrainingConfig(learning_rate=round(4e-3 * min(1.0, 256 / hidden_size), 6), batch_size=32, length=64)
+    """As many tokens a step as the Transformers have, in more and shorter rows, which a recurrent step does at once."""
+    return TrainingConfig(learning_rate=round(2 / max(128, hidden_size), 6), batch_size=16, length=64)

@@ -86,8 +86,7 @@ class PretrainingModel(nn.Module):
             at, targets = (("hidden_at", "targets") if isinstance(head, NextTokenHead) else
                            ("previous_at", "previous_targets"))
             head, states = self.language_head(name, states)
-            features = head.features(states, tensors[at])
-            return linear_cross_entropy(features, head.matrix(self.table), head.bias, tensors[targets])
+            return head.loss(head.features(states, tensors[at]), self.table, tensors[targets])
         if isinstance(head, PairHead):
             logits = head(states, tensors["pair_at"]).float()
             return nn.functional.cross_entropy(logits, tensors["pair_labels"], reduction="sum")

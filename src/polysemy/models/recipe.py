@@ -9,13 +9,16 @@ from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.models.bidirectional import BidirectionalConfig
 from polysemy.models.encoder import EncoderConfig
+from polysemy.models.feed_forward import FeedForwardConfig
+from polysemy.models.feed_forward import FeedForwardConfig
 from polysemy.models.recurrent import RecurrentConfig
+from polysemy.models.segment_memory import SegmentMemoryConfig
 from polysemy.text.masking import MarkedSpans, NGrams, Spans, Tokens, WholeWords
 from polysemy.text.segments import FullSentences, NextSentence, SentenceOrder, Stretch
 from polysemy.text.streams import Chunks, Streams
 from polysemy.text.tokenizer import TokenizerConfig
 
-BodyConfig = EncoderConfig | RecurrentConfig | BidirectionalConfig
+BodyConfig = EncoderConfig | RecurrentConfig | FeedForwardConfig | BidirectionalConfig | SegmentMemoryConfig
 """what a neural model is built from; each kind builds its body by `body()`"""
 Size = Literal["tiny", "mini", "small", "medium", "base", "large"]
 SIZES: dict[str, tuple[int, int]] = {

@@ -74,7 +74,7 @@ class RecurrentConfig(Config):
     def head_sizes(self) -> HeadSizes:
         """What heads must know of this body."""
         return HeadSizes(hidden_size=self.hidden_size, table_size=self.table_size, vocab_size=self.vocab_size,
-                         tied=self.tied, output_bias=not self.cutoffs)
+                         tied=self.tied, output_bias=True, cutoffs=self.cutoffs)
 
     def with_vocabulary(self, vocab_size: int) -> RecurrentConfig:
         """The same body for so many tokens; cutoffs beyond them fall away."""

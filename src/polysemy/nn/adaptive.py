@@ -48,7 +48,7 @@ class AdaptiveSoftmax(nn.Module):
         return list(pairwise(self.cutoffs))
 
     def loss(self, features: Float[Tensor, "n e"], targets: Int[Tensor, "n"],
-             table: Float[Tensor, "v e"] | None = None) -> Float[Tensor, ""]:
+             table: Float[Tensor, "v _"] | None = None) -> Float[Tensor, ""]:
         """The sum of -log P(targets), natural, in float32 or better."""
         if len(targets) and (int(targets.min()) < 0 or int(targets.max()) >= self.cutoffs[-1]):
             raise InputError(f"targets must be in 0..{self.cutoffs[-1] - 1}, got "
@@ -65,7 +65,7 @@ class AdaptiveSoftmax(nn.Module):
             total = total + linear_cross_entropy(x, output, None, targets[at] - first)
         return total + linear_cross_entropy(features, head, None, shown)
 
-    def log_probabilities(self, features: Float[Tensor, "n e"], table: Float[Tensor, "v e"] | None = None
+    def log_probabilities(self, features: Float[Tensor, "n e"], table: Float[Tensor, "v _"] | None = None
                           ) -> Float[Tensor, "n v"]:
         """log P of every token, in float32 or better."""
         head, tails = self._weights(table)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from polysemy.nn.adaptive import AdaptiveSoftmax
+from polysemy.nn.cross_entropy import linear_cross_entropy
 from polysemy.nn.fused import LayerNorm, activate, apart
 from polysemy.nn.transformer import Activation, ActivationName
 
@@ -34,6 +37,8 @@ class HeadSizes:
     """the next-token head multiplies by the body's table, not by a matrix of its own"""
     output_bias: bool = False
     """the next-token head adds a number a token"""
+    cutoffs: tuple[int, ...] = ()
+    """the next-token head predicts in clusters of falling frequency that begin at these ids (nn/adaptive.py)"""
 
 
 def pick(states: Float[Tensor, "*n d"], at: Int[Tensor, "k"]) -> Float[Tensor, "k d"]:
@@ -114,16 +119,22 @@ class NextTokenHead(nn.Module):
     """Which token comes next: the state times the tied table, or times a matrix of its own; a bias if asked for.
 
     A body whose states are not as wide as its table gets a projection between them (Press and Wolf 2017 tie the two).
+    With `cutoffs` the tokens are predicted in clusters, and what stands for logits are log-probabilities already.
     """
 
     def __init__(self, sizes: HeadSizes) -> None:
         super().__init__()
         narrow = sizes.tied and sizes.hidden_size != sizes.table_size
         self.projection = nn.Linear(sizes.hidden_size, sizes.table_size, bias=False) if narrow else nn.Identity()
-        self.output = None if sizes.tied else nn.Linear(sizes.hidden_size, sizes.vocab_size, bias=False)
-        self.bias = nn.Parameter(torch.zeros(sizes.vocab_size)) if sizes.output_bias else None
+        self.adaptive = None
+        if sizes.cutoffs:
+            size = sizes.table_size if sizes.tied else sizes.hidden_size
+            self.adaptive = AdaptiveSoftmax(size, sizes.vocab_size, sizes.cutoffs, tied=sizes.tied)
+        whole = not sizes.tied and not sizes.cutoffs
+        self.output = nn.Linear(sizes.hidden_size, sizes.vocab_size, bias=False) if whole else None
+        self.bias = nn.Parameter(torch.zeros(sizes.vocab_size)) if sizes.output_bias and not sizes.cutoffs else None
 
-    def matrix(self, table: Float[Tensor, "v e"]) -> Float[Tensor, "v e"]:
+    def matrix(self, table: Float[Tensor, "v _"]) -> Float[Tensor, "v _"]:
         """What features are multiplied by, given the body's table."""
         return table if self.output is None else self.output.weight
 
@@ -132,9 +143,30 @@ class NextTokenHead(nn.Module):
         return self.projection(pick(states, at))
 
     def forward(self, states: Float[Tensor, "*n d"], at: Int[Tensor, "k"],
-                table: Float[Tensor, "v e"]) -> Float[Tensor, "k v"]:
+                table: Float[Tensor, "v _"]) -> Float[Tensor, "k v"]:
         """Logits of the token after each place `at`."""
-        return F.linear(self.features(states, at), self.matrix(table), self.bias)
+        features = self.features(states, at)
+        if self.adaptive is not None:
+            return self.adaptive.log_probabilities(features, table)
+        return F.linear(features, self.matrix(table), self.bias)
+
+    def loss(self, features: Float[Tensor, "k e"], table: Float[Tensor, "v _"], targets: Int[Tensor, "k"]
+             ) -> Float[Tensor, ""]:
+        """The sum of -log P(targets) given what `features` returned, natural, in float32 or better."""
+        if self.adaptive is not None:
+            return self.adaptive.loss(features, targets, table)
+        return linear_cross_entropy(features, self.matrix(table), self.bias, targets)
+
+    @torch.no_grad()
+    def start_from_counts(self, counts: np.ndarray) -> None:
+        """Let the bias begin at the log frequencies of a text, so that the first loss is its unigram entropy.
+
+        `counts` (v,) says how often each piece stands there; one more for each, so that none is impossible.  Without a
+        bias nothing is done (Bengio et al. 2003, section 2, do not say where theirs begins; it saves the first steps).
+        """
+        if self.bias is not None:
+            shares = torch.from_numpy(np.asarray(counts, np.float64) + 1)
+            self.bias.copy_((shares / shares.sum()).log())
 
 
 class PreviousTokenHead(nn.Module):

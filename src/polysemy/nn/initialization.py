@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from polysemy.nn.attention import Attention
 from polysemy.nn.embedding import Embedding
 from polysemy.nn.position import LearnedPosition
+from polysemy.nn.relative import RelativeAttention
 from polysemy.nn.transformer import FeedForward, TransformerConfig
 from polysemy.runtime import seed_for
 
@@ -105,7 +106,7 @@ def _truncated(values: Tensor, std: float, generator: torch.Generator) -> Tensor
 def _matrices(module: nn.Module) -> list[tuple[list[Role], Tensor]]:
     """The matrices that this module answers for, each with the role of every part along its rows."""
     match module:
-        case Attention():
+        case Attention() | RelativeAttention():
             return [(["query", "key", "value"], module.qkv.weight), (["residual"], module.output.weight)]
         case FeedForward():
             return [(["residual"], module.down.weight)]

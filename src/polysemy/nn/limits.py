@@ -7,6 +7,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "vocab_size": (1, 2**24), "hidden_size": (1, 2**16), "factor_size": (1, 2**16), "intermediate_size": (1, 2**20),
     "num_layers": (1, 1024), "num_heads": (1, 1024), "num_segments": (0, 1024), "max_positions": (1, 2**20),
     "offset": (0, 2**20), "reach": (1, 2**20), "length": (1, 2**20), "rank": (1, 2**16),
+    "memory": (0, 2**20),
 }
 
 

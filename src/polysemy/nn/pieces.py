@@ -75,7 +75,8 @@ class Pieces:
         first = torch.searchsorted(at, self.table[:, 2].contiguous())
         table = self.table.clone()
         table[:, 0], table[:, 1] = first, torch.diff(first, append=torch.tensor([len(at)]))
-        return replace(self, table=table, at=at, turns=self.turns and self.turns._replace(queries=self.turns.queries[at]))
+        turns = self.turns and self.turns._replace(queries=self.turns.queries[at])
+        return replace(self, table=table, at=at, turns=turns)
 
     def within(self, *, causal: bool = False, reach: int | None = None) -> Pieces:
         """The same pieces when a query sees nothing after itself, or nothing farther than `reach` tokens."""

@@ -4,11 +4,11 @@ Letters in shapes: b rows, t columns, d width of the input, c cell_size, p proje
 documents, one after the other: where `fresh` says so the layer begins anew, as if nothing had been read.
 
 There are three ways to the same numbers: the loop of `_by_loop`, which is the definition; a loop of kernels for
-training on a CPU; and torch's own function on a GPU, where nothing is clipped.
+training on a CPU, where several layers run in one; and torch's own function on a GPU, where nothing is clipped.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -61,17 +61,32 @@ class ProjectedLSTM(nn.Module):
         constant.chunk(4)[1].fill_(1)
         return constant
 
+    @property
+    def clips(self) -> bool:
+        """Whether anything is held within bounds."""
+        return self.cell_clip is not None or self.projection_clip is not None
+
     def forward(self, x: Float[Tensor, "b t d"], fresh: Bool[Tensor, "b t"] | None = None) -> Float[Tensor, "b t p"]:
         """The output h after each column; `fresh` marks columns before which the state is 0 again."""
-        clips = self.cell_clip is not None or self.projection_clip is not None
-        if x.is_cuda and not clips and x.shape[1]:
-            return _by_library(self, x, fresh)
-        gates = F.linear(x.transpose(0, 1), self.input_weight, self.bias + self.opened())
-        fresh = None if fresh is None else fresh.t()
-        weights = self.recurrent_weight, self.projection_weight
-        if not clips and x.shape[1] and kernels.for_training(gates, *weights):
-            return _Steps.apply(gates, *weights, fresh).transpose(0, 1)  # pyright: ignore[reportOptionalMemberAccess]
-        return _by_loop(gates, *weights, fresh, self.cell_clip, self.projection_clip).transpose(0, 1)
+        return side_by_side([self], [x], [fresh])[0]
+
+
+def side_by_side(layers: Sequence[ProjectedLSTM], inputs: Sequence[Float[Tensor, "b t d"]],
+                 fresh: Sequence[Bool[Tensor, "b t"] | None]) -> list[Float[Tensor, "b t p"]]:
+    """The outputs of layers of one size that know nothing of one another, each of its own input."""
+    if inputs[0].is_cuda and inputs[0].shape[1] and not any(layer.clips for layer in layers):
+        return [_by_library(*each) for each in zip(layers, inputs, fresh, strict=True)]
+    gates = [F.linear(x.transpose(0, 1), layer.input_weight, layer.bias + layer.opened())
+             for layer, x in zip(layers, inputs, strict=True)]
+    marks = [None if mark is None else mark.t() for mark in fresh]
+    weights = [layer.recurrent_weight for layer in layers], [layer.projection_weight for layer in layers]
+    if inputs[0].shape[1] and not any(layer.clips for layer in layers) and kernels.for_training(*gates, *weights[0]):
+        some = next((mark for mark in marks if mark is not None), None)
+        joined = None if some is None else torch.cat([torch.zeros_like(some) if m is None else m for m in marks], 1)
+        y = _Steps.apply(torch.stack(gates, 1), torch.stack(weights[0]), torch.stack(weights[1]), joined)
+        return [part.transpose(0, 1) for part in y.unbind(1)]  # pyright: ignore[reportOptionalMemberAccess]
+    return [_by_loop(*each, layer.cell_clip, layer.projection_clip).transpose(0, 1)
+            for layer, *each in zip(layers, gates, *weights, marks, strict=True)]
 
 
 def _by_loop(gates: Tensor, recurrent: Tensor, projection: Tensor, fresh: Tensor | None, cell_clip: float | None,
@@ -98,26 +113,32 @@ def _wide(x: Tensor) -> Tensor:
 
 
 class _Steps(torch.autograd.Function):
-    """The loop with kernels for what lies between the products; gradients of weights are products over all steps."""
+    """The loop with kernels for what lies between the products; gradients of weights are products over all steps.
+
+    Inputs (t, k, b, 4c) of k layers, weights (k, 4c, p) and (k, p, c), `fresh` (t, k b), outputs (t, k, b, p).
+    """
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, recurrent: Tensor, projection: Tensor, fresh: Tensor | None) -> Tensor:
         from polysemy.nn.kernels.recurrent import lstm_forward
 
-        inputs = inputs.contiguous()
-        (t, b, _), (p, d) = inputs.shape, projection.shape
-        gates, shown, outputs = torch.empty_like(inputs), inputs.new_empty(t, b, d), inputs.new_empty(t, b, p)
-        befores, cells = inputs.new_zeros(t, b, p), torch.zeros(t, b, d)
-        product, state, cell = torch.empty_like(inputs[0]), inputs.new_zeros(b, p), torch.zeros(b, d)
-        feed, close, restarts = recurrent.t(), projection.t(), _restarts(fresh)
-        for place in range(t):
+        (t, k, b, _), (_, p, d) = inputs.shape, projection.shape
+        gates, outputs, befores = torch.empty_like(inputs), inputs.new_empty(t, k, b, p), inputs.new_empty(t, k, b, p)
+        shown, cells = inputs.new_empty(t, k, b, d), torch.empty(t, k * b, d)
+        product, state, cell = torch.empty_like(inputs[0]), inputs.new_zeros(k, b, p), torch.zeros(k * b, d)
+        feed, close, restarts = recurrent.transpose(1, 2), projection.transpose(1, 2), _restarts(fresh)
+        steps = zip(inputs.flatten(1, 2), gates.flatten(1, 2), cells, shown.flatten(1, 2), shown, outputs, befores,
+                    strict=True)
+        flat = product.flatten(0, 1)
+        for place, (line, opened, after, show, showing, output, before) in enumerate(steps):
             if place in restarts:
-                state, cell = (x.index_fill(0, restarts[place], 0) for x in (state, cell))
-            befores[place] = state
-            torch.mm(state, feed, out=product)
-            lstm_forward(inputs[place], product, cell, gates[place], cells[place], shown[place])
-            torch.mm(shown[place], close, out=outputs[place])
-            state, cell = outputs[place], cells[place]
+                state = state.flatten(0, 1).index_fill(0, restarts[place], 0).view(k, b, p)
+                cell = cell.index_fill(0, restarts[place], 0)
+            before.copy_(state)
+            torch.bmm(state, feed, out=product)
+            lstm_forward(line, flat, cell, opened, after, show)
+            torch.bmm(showing, close, out=output)
+            state, cell = output, after
         ctx.save_for_backward(gates, cells, shown, befores, recurrent, projection)
         ctx.restarts = restarts
         return outputs
@@ -129,22 +150,28 @@ class _Steps(torch.autograd.Function):
 
         gates, cells, shown, befores, recurrent, projection = ctx.saved_tensors
         doutputs = gradients[0].clone(memory_format=torch.contiguous_format)
-        dgates, dshown, nothing = torch.empty_like(gates), torch.empty_like(shown[0]), torch.zeros_like(shown[0])
-        dbefore, dc, start = torch.zeros_like(befores[0]), torch.zeros_like(cells[0]), torch.zeros_like(cells[0])
-        for place in range(len(gates) - 1, -1, -1):
-            doutputs[place] += dbefore
-            torch.mm(doutputs[place], projection, out=dshown)
+        dgates, dshown, dbefore = torch.empty_like(gates), torch.empty_like(shown[0]), torch.zeros_like(befores[0])
+        dc, start, nothing = torch.zeros_like(cells[0]), torch.zeros_like(cells[0]), torch.zeros_like(dshown)
+        steps = list(zip(gates, cells, [start, *cells[:-1]], dgates, doutputs, strict=True))
+        for place in range(len(steps) - 1, -1, -1):
+            opened, after, before, dopened, doutput = steps[place]
+            doutput += dbefore
+            torch.bmm(doutput, projection, out=dshown)
             rows = ctx.restarts.get(place)
-            before = cells[place - 1] if place else start
             before = before if rows is None else before.index_fill(0, rows, 0)
-            lstm_backward(gates[place], cells[place], before, dshown, nothing, dc, dgates[place])
-            torch.mm(dgates[place], recurrent, out=dbefore)
+            lstm_backward(opened.flatten(0, 1), after, before, dshown.flatten(0, 1), nothing, dc, dopened.flatten(0, 1))
+            torch.bmm(dopened, recurrent, out=dbefore)
             if rows is not None:
-                dbefore[rows] = 0
+                dbefore.flatten(0, 1)[rows] = 0
                 dc[rows] = 0
-        drecurrent = dgates.flatten(0, 1).t() @ befores.flatten(0, 1)
-        dprojection = doutputs.flatten(0, 1).t() @ shown.flatten(0, 1)
+        drecurrent = _by_layer(dgates).transpose(1, 2) @ _by_layer(befores)
+        dprojection = _by_layer(doutputs).transpose(1, 2) @ _by_layer(shown)
         return dgates, drecurrent, dprojection, None
+
+
+def _by_layer(x: Tensor) -> Tensor:
+    """(k, t b, .) of (t, k, b, .)."""
+    return x.transpose(0, 1).flatten(1, 2)
 
 
 def _restarts(fresh: Tensor | None) -> dict[int, Tensor]:

@@ -17,6 +17,7 @@ from polysemy.nn.dropout import Dropout, only
 from polysemy.nn.fused import LayerNorm, activate, add, add_norm, apart, attention_fits
 from polysemy.nn.limits import check_rate, check_size
 from polysemy.nn.linformer import Linformer, Projection
+from polysemy.nn.local import Local
 from polysemy.nn.pieces import Pieces
 from polysemy.nn.position import Rotary, Rotation, rotation
 
@@ -232,14 +233,15 @@ class Transformer(nn.Module):
                   at: Int[Tensor, "k"] | None = None) -> Float[Tensor, "k d"]:
         """Last states of a flat list of tokens, of those `at` (ascending) alone; the same numbers as `forward` gives.
 
-        `positions` serve rotary positions.  The last layer asks for nothing but those `at`: their queries, and what
-        follows.
+        `positions` serve rotary positions.  The last layer asks for nothing but those `at`, unless they are all there
+        are: their queries, and what follows.
         """
-        pieces = pieces.within(causal=self.config.causal)
+        kind = self.config.attention
+        pieces = pieces.within(causal=self.config.causal, reach=kind.reach if isinstance(kind, Local) else None)
         if self.config.distance is not None:
             pieces = pieces.turned(self.config.distance, positions, self.config.head_size)
         for number, block in enumerate(self.blocks(), 1):
-            if at is not None and number == self.config.num_layers:
+            if at is not None and len(at) < len(x) and number == self.config.num_layers:
                 pieces = pieces.of(at)
                 only(at)
             x = block.feed_forward(block.attention(x, pieces))
@@ -247,7 +249,7 @@ class Transformer(nn.Module):
 
 
 def fits_pieces(config: TransformerConfig, weight: Tensor) -> bool:
-    """Whether training can run on a flat list of tokens: a full attention, causal or not, that the kernel can do."""
-    plain = isinstance(config.attention, Full) and not config.cross_attention
+    """Whether training can run on a flat list of tokens: a full or local attention that the kernel can do."""
+    plain = isinstance(config.attention, Full | Local) and not config.cross_attention
     return (plain and kernels.for_training(weight)
             and attention_fits(weight, config.head_size))

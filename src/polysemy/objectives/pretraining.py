@@ -78,10 +78,11 @@ def tensors_of(batch: Batch, device: str | torch.device = "cpu") -> dict[str, Te
 
 
 def has_previous(batch: Batch) -> np.ndarray:
-    """bool (b, t): whether the place has a token of its own document to its left, in the row."""
-    same = np.zeros(batch.ids.shape, bool)
-    same[:, 1:] = (batch.documents[:, 1:] == batch.documents[:, :-1]) & (batch.documents[:, 1:] >= 0)
-    return same
+    """bool (b, t): whether the place has a token to its left, in the row; a mark has the last token before it."""
+    known = batch.documents >= 0
+    found = np.zeros(batch.ids.shape, bool)
+    found[:, 1:] = known[:, 1:] & known[:, :-1]
+    return found
 
 
 def encode(model: Any, tensors: Mapping[str, Tensor]) -> Float[Tensor, "b t d"]:

@@ -37,21 +37,26 @@ ODD_LINES = (
 
 def check_lines(tokenizer: Tokenizer, count: int = CHECKED_LINES) -> Iterator[str]:
     """Lines that try an encoder: its own pieces joined in all ways, many scripts, odd spaces and characters."""
-    random = random_for("encoder check")
+    numbers = random_for("encoder check").integers(0, 1 << 40, 100 * count).tolist()
     pieces = [piece.removeprefix("##").replace(parts.SPACE_MARK, " ").replace("Ġ", " ")
               for piece in tokenizer.vocabulary]
+
+    def below(limit: int) -> int:
+        return numbers.pop() % limit
+
     yield from ODD_LINES
     for number in range(count - len(ODD_LINES)):
         words = []
-        for choice in random.integers(0, 10, random.integers(1, 24)).tolist():
+        for _ in range(1 + below(23)):
+            choice = below(10)
             if choice < 6:
-                words.append(pieces[random.integers(len(pieces))])
+                words.append(pieces[below(len(pieces))])
             elif choice < 8:
                 first, last = SCRIPTS[number % len(SCRIPTS)]
-                words.append("".join(map(chr, random.integers(first, last + 1, random.integers(1, 9)).tolist())))
+                words.append("".join(chr(first + below(last + 1 - first)) for _ in range(1 + below(8))))
             elif choice < 9:
-                words.append(ODD_PARTS[random.integers(len(ODD_PARTS))])
+                words.append(ODD_PARTS[below(len(ODD_PARTS))])
             else:
-                words.append("".join(map(chr, random.integers(32, 127, random.integers(1, 12)).tolist())))
-            words.append(("", " ", " ", " ", "\n", "  ")[random.integers(6)])
+                words.append("".join(chr(32 + below(95)) for _ in range(1 + below(11))))
+            words.append(("", " ", " ", " ", "\n", "  ")[below(6)])
         yield "".join(words)

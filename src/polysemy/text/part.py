@@ -22,6 +22,7 @@ class Encoder(NamedTuple):
     tokenizer: Encodes
     unit: str
     dtype: str
+    compiled: bool = False  # find sentences by compiled loops: worth their start for a long text
 
 
 class Part(NamedTuple):
@@ -57,13 +58,14 @@ def encode_part(encoder: Encoder, texts: Sequence[str]) -> Part:
     word_starts = _word_starts(starts, begins, inside)
     first = splits[:-1][lengths > 0]
     word_starts[first] = True
-    sentence_ends, document_sentence_ends = _sentences(texts, offsets, np.maximum(ends - 1, starts), splits)
+    find = _compiled_starts if encoder.compiled else sentence_starts
+    borders = _sentences(*find(texts), np.maximum(ends - 1, starts), splits)
     return Part(
         ids=ids.astype(encoder.dtype),
         word_starts=word_starts,
-        sentence_ends=sentence_ends,
+        sentence_ends=borders[0],
         document_ends=splits[1:][lengths > 0].astype(np.int64),
-        document_sentence_ends=document_sentence_ends,
+        document_sentence_ends=borders[1],
         bytes=len(joined.encode()) - len(texts) + 1,
         words=int(begins.sum()),
     )
@@ -79,22 +81,33 @@ def _word_starts(starts: np.ndarray, begins: np.ndarray, inside: np.ndarray) -> 
     return result
 
 
+def sentence_starts(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """int64: where sentences begin in the texts joined by line feeds, in order; and how many each text has."""
+    starts, counts, offset = [], [], 0
+    for text in texts:
+        spans = sentence_spans(text)
+        starts += [offset + start for start, _ in spans]
+        counts.append(len(spans))
+        offset += len(text) + 1
+    return np.array(starts, np.int64), np.array(counts, np.int64)
+
+
+def _compiled_starts(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    from polysemy.text import fast_sentences
+
+    return fast_sentences.sentence_starts(texts)
+
+
 def _sentences(
-    texts: Sequence[str], offsets: np.ndarray, places: np.ndarray, splits: np.ndarray
+    sentence_starts: np.ndarray, counts: np.ndarray, places: np.ndarray, splits: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ends of the sentences in tokens and of the documents in sentences; `places` are the characters of the pieces."""
-    counts = np.empty(len(texts), np.int64)
-    sentence_starts: list[int] = []
-    for number, (text, offset) in enumerate(zip(texts, offsets.tolist(), strict=False)):
-        spans = sentence_spans(text)
-        counts[number] = len(spans)
-        sentence_starts += [offset + start for start, _ in spans]
-    firsts = np.searchsorted(np.maximum.accumulate(places), np.array(sentence_starts, np.int64))
+    firsts = np.searchsorted(np.maximum.accumulate(places), sentence_starts)
     document_firsts = np.cumsum(counts) - counts
     has = counts > 0
     firsts[document_firsts[has]] = splits[:-1][has]
     firsts = np.maximum.accumulate(firsts)
     ends = np.append(firsts[1:], splits[-1]).astype(np.int64)
     filled = ends > firsts
-    per_document = np.bincount(np.repeat(np.arange(len(texts)), counts)[filled], minlength=len(texts))
+    per_document = np.bincount(np.repeat(np.arange(len(counts)), counts)[filled], minlength=len(counts))
     return ends[filled], np.cumsum(per_document[per_document > 0])

@@ -16,7 +16,7 @@ from polysemy.runtime import available_threads
 from polysemy.text.corpus import Documents
 from polysemy.text.manifest import FORMAT, MANIFEST, write_manifest
 from polysemy.text.part import Encoder, Encodes, encode_part
-from polysemy.text.processes import ordered_map
+from polysemy.text.processes import Workers, started
 from polysemy.text.store import ARRAYS, JOURNAL, PartStore, growing
 from polysemy.text.words import unit_key
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PART_CHARACTERS = 1_000_000
 RULES_VERSION = 1  # another number whenever sentences, words or documents are found differently
 SMALL_BYTES = 2_000_000  # below it starting processes and compiling the fast encoder cost more than they bring
+WORKERS_IMPORT = ("polysemy.text.fast_encoder", "polysemy.text.fast_sentences")  # which takes them a second
 
 
 @dataclass(frozen=True)
@@ -67,17 +68,17 @@ def prepare_folder(
             return final
         work = folder / f"{key[:16]}.unfinished"
         small = corpus.bytes < SMALL_BYTES
-        encodes, why = (tokenizer, "plain: the text is small") if small else _fast(tokenizer)
-        encoder = Encoder(encodes, unit, "<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
+        dtype = "<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4"
         count = processes or (1 if small else available_threads())
-        with growing(work, int(encoder.dtype[-1])) as store:
-            _fill(store, corpus, encoder, count, progress)
+        with started(count, () if small else WORKERS_IMPORT) as workers, growing(work, int(dtype[-1])) as store:
+            encodes, why = (tokenizer, "plain: the text is small") if small else _fast(tokenizer)
+            _fill(store, corpus, Encoder(encodes, unit, dtype, not small), workers, progress)
         totals = store.totals
         if not totals.tokens:
             raise InputError("corpus must give at least one piece, got none from "
                              f"{totals.bytes:,} bytes; the tokenizer knows none of its characters")
         facts = {
-            "hash": key, "vocab_size": tokenizer.vocab_size, "dtype": encoder.dtype, "unit": unit,
+            "hash": key, "vocab_size": tokenizer.vocab_size, "dtype": dtype, "unit": unit,
             "tokenizer": tokenizer.fingerprint(), "corpus": corpus.fingerprint(),
             "document_rule": corpus.document_rule, "num_tokens": totals.tokens, "num_sentences": totals.sentences,
             "num_documents": totals.documents, "bytes": totals.bytes, "words": totals.words,
@@ -102,13 +103,13 @@ def _fill(
     store: PartStore,
     corpus: Documents,
     encoder: Encoder,
-    processes: int,
+    workers: Workers,
     progress: Callable[[Progress], None] | None,
 ) -> None:
     """Append all parts that the store does not have yet."""
     reused = store.totals.parts
     texts = (part for number, part in enumerate(_parts(corpus)) if number >= reused)
-    for part in ordered_map(encode_part, encoder, texts, processes):
+    for part in workers.map(encode_part, encoder, texts):
         store.append(part)
         if progress is not None:
             totals = store.totals

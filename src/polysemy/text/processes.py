@@ -7,6 +7,7 @@ threads or locks; and when the parent dies in whatever way they read the end of 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import pickle
 import queue
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -36,38 +37,59 @@ ONE_THREAD = dict.fromkeys(
 def ordered_map(
     function: Callable[[State, Item], Result], state: State, items: Iterable[Item], processes: int
 ) -> Iterator[Result]:
-    """`function(state, item)` for each item, in order, by so many child processes of one thread each.
+    """`Workers.map` by workers of its own."""
+    with started(processes) as workers:
+        yield from workers.map(function, state, items)
 
-    The function is one at the top of a module, state (sent once to each child) and items can be pickled. With
-    processes=1 all happens here. At most two items per child are in flight, so a generator of items is read only as
-    fast as results are taken. An exception of the function is raised here; so is the death of a child.
-    """
-    if processes <= 1:
-        for item in items:
-            yield function(state, item)
-        return
+
+@contextlib.contextmanager
+def started(processes: int, modules: Sequence[str] = ()) -> Iterator[Workers]:
+    """Workers that import the modules while the caller goes on; they end with the block. processes=1: none."""
     with contextlib.ExitStack() as stack:
-        children: queue.SimpleQueue[_Child] = queue.SimpleQueue()
-        for _ in range(processes):
-            child = _Child(function, state)
-            stack.callback(child.stop)
-            children.put(child)
-        threads = stack.enter_context(_threads(processes))
+        children = []
+        for _ in range(processes if processes > 1 else 0):
+            children.append(_Child(modules))
+            stack.callback(children[-1].stop)
+        yield Workers(children)
+
+
+class Workers:
+    """Child processes of one thread each; without any all happens here."""
+
+    def __init__(self, children: Sequence[_Child]) -> None:
+        self._children = children
+
+    def map(self, function: Callable[[State, Item], Result], state: State, items: Iterable[Item]) -> Iterator[Result]:
+        """`function(state, item)` for each item, in order.
+
+        The function is one at the top of a module, state (sent once to each child) and items can be pickled. At most
+        two items per child are in flight, so a generator of items is read only as fast as results are taken. An
+        exception of the function is raised here; so is the death of a child.
+        """
+        if not self._children:
+            for item in items:
+                yield function(state, item)
+            return
+        free: queue.SimpleQueue[_Child] = queue.SimpleQueue()
+        for child in self._children:
+            child.send((function, state))
+            free.put(child)
 
         def run(item: Item) -> Any:
-            child = children.get()
+            child = free.get()
             try:
                 return child.call(item)
             finally:
-                children.put(child)
+                free.put(child)
 
         running: deque[Future[Any]] = deque()
-        for item in items:
-            running.append(threads.submit(run, item))
-            if len(running) >= 2 * processes:
+        with _threads(len(self._children)) as threads:
+            for item in items:
+                running.append(threads.submit(run, item))
+                if len(running) >= 2 * len(self._children):
+                    yield running.popleft().result()
+            while running:
                 yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
 
 
 @contextlib.contextmanager
@@ -83,15 +105,15 @@ def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
 class _Child:
     """One child process and the pipe to it."""
 
-    def __init__(self, function: Callable[..., Any], state: Any) -> None:
+    def __init__(self, modules: Sequence[str]) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | ONE_THREAD
         )
-        self._send(sys.path)
-        self._send((function, state))
+        self.send(sys.path)
+        self.send(list(modules))
 
     def call(self, item: Any) -> Any:
-        self._send(item)
+        self.send(item)
         assert self._process.stdout is not None
         try:
             worked, result = pickle.load(self._process.stdout)
@@ -112,7 +134,7 @@ class _Child:
                     pipe.close()
         self._process.wait()
 
-    def _send(self, value: Any) -> None:
+    def send(self, value: Any) -> None:
         assert self._process.stdin is not None
         try:
             pickle.dump(value, self._process.stdin, protocol=5)
@@ -128,13 +150,15 @@ class _Child:
 
 
 def serve() -> None:
-    """The child's side: read a function with its state, then answer each item until the input ends."""
+    """The child's side: import modules, read a function with its state, then answer each item until the input ends."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     source = sys.stdin.buffer
     with os.fdopen(os.dup(1), "wb") as target:
         os.dup2(2, 1)  # whatever is printed must not get between the answers
+        for name in pickle.load(source):
+            importlib.import_module(name)
         function, state = pickle.load(source)
         while True:
             try:

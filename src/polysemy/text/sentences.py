@@ -29,13 +29,14 @@ NEXT = re.compile(rf"\s*(?P<open>[{OPENERS}]*\s?)(?P<word>[^\W\d_]+|\d+)?")
 WORD_BEFORE = re.compile(r"[^\s\"'“‘(\[{—–/-]*\Z")
 # After 。！？ and their closing quotes these go on with the same sentence.
 CONTINUES = "，、；：,;:。！？"
+WIDE_QUOTES = "”’」』"
 DOTTED = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]\Z")
 LIST_NUMBER = re.compile(r"\s*[(\[]?(?:\d{1,3}|[ivxlcIVXLC]{1,5}|[A-Za-z])\Z")
-SAID = re.compile(
-    r"(?:[A-Z][\w'’]*|[Hh]e|[Ss]he|[Tt]hey|I|[Ww]e)(?: [A-Z][\w'’]*)? "
-    r"(?:said|says|asked|asks|cried|replied|answered|exclaimed|shouted|whispered|murmured|muttered|returned|added|"
-    r"continued|repeated|remarked|inquired|demanded|called|thought|observed|began|ejaculated|screamed|growled)\b"
+VERBS = (
+    "said|says|asked|asks|cried|replied|answered|exclaimed|shouted|whispered|murmured|muttered|returned|added|"
+    "continued|repeated|remarked|inquired|demanded|called|thought|observed|began|ejaculated|screamed|growled"
 )
+SAID = re.compile(rf"(?:[A-Z][\w'’]*|[Hh]e|[Ss]he|[Tt]hey|I|[Ww]e)(?: [A-Z][\w'’]*)? (?:{VERBS})\b")
 SAID_HAN = re.compile(rf"[{HAN}]{{1,8}}?(?:说|问|道|答|喊|叫|嚷|笑)[，。：！；,]")
 UNCASED_EVIDENCE = 3
 LONG_QUOTE = 4000
@@ -58,23 +59,26 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
 def _split_paragraph(text: str, start: int, stop: int, spans: list[tuple[int, int]], soft: list[int]) -> None:
     """Append the sentences of one paragraph; `soft` takes the full stops that only a small letter argues against."""
     for match in END.finditer(text, start, stop):
-        first, end = match.span()
-        if end >= stop:
+        if match.end() >= stop:
             break
-        if text[first] in WIDE_MARKS:
-            if text[end] in CONTINUES or (text[end - 1] in "”’」』" and SAID_HAN.match(text, end, stop)):
-                continue
-        elif not _plainly_ends(text, start, first, end):
-            verdict, end = _ends_sentence(text, start, match, stop)
-            if verdict is None:
-                soft.append(end)
-            if not verdict or end >= stop:
-                continue
+        verdict, end = border(text, start, match, stop)
+        if verdict is None:
+            soft.append(end)
+        if not verdict or end >= stop:
+            continue
         spans.append((start, end))
         start = end
         while text[start].isspace():  # a paragraph ends with something else
             start += 1
     spans.append((start, stop))
+
+
+def border(text: str, start: int, match: re.Match[str], stop: int) -> tuple[bool | None, int]:
+    """Does this mark within a paragraph end the sentence that began at `start`, and where; None as `_ends_sentence`."""
+    first, end = match.span()
+    if text[first] in WIDE_MARKS:
+        return text[end] not in CONTINUES and not (text[end - 1] in WIDE_QUOTES and SAID_HAN.match(text, end, stop)), end
+    return (True, end) if _plainly_ends(text, start, first, end) else _ends_sentence(text, start, match, stop)
 
 
 def _plainly_ends(text: str, start: int, first: int, end: int) -> bool:

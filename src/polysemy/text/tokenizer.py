@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -148,9 +149,9 @@ class Tokenizer:
             encodings = backend.encode_batch(list(texts), add_special_tokens=False)
         splits = np.concatenate([[0], np.cumsum([len(encoding) for encoding in encodings])]).astype(np.int64)
         total = int(splits[-1])
-        ids = np.fromiter((number for encoding in encodings for number in encoding.ids), np.int32, total)
-        spans = np.fromiter((edge for encoding in encodings for span in encoding.offsets for edge in span), np.int32,
-                            2 * total).reshape(-1, 2)
+        ids = np.fromiter(chain.from_iterable(encoding.ids for encoding in encodings), np.int32, total)
+        edges = chain.from_iterable(chain.from_iterable(encoding.offsets for encoding in encodings))
+        spans = np.fromiter(edges, np.int32, 2 * total).reshape(-1, 2)
         starts, ends = trim_spans(texts, spans[:, 0].copy(), spans[:, 1].copy(), splits, self._marks_spaces)
         blank = self._blank[ids]
         ends[blank] = starts[blank]

@@ -9,6 +9,7 @@ import pytest
 from ngram_twin import SPACE, Twin, encoded, random_text
 
 from polysemy.errors import InputError
+from polysemy.models.ngram.arpa_kernels import read_number
 from polysemy.models.ngram.arpa_reading import read_arpa
 from polysemy.models.ngram.arpa_writing import write_arpa
 from polysemy.models.ngram.building import build
@@ -92,6 +93,36 @@ def test_what_is_written_is_read_again_number_by_number(tmp_path, name):
         assert np.array_equal(getattr(again.trie, array), getattr(model.trie, array)), array
     assert np.array_equal(again.trie.probabilities, np.clip(model.trie.probabilities, -99, 0))
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("change", [
+    lambda text: text, lambda text: text.replace("\t", "   "), lambda text: text.replace("\n", " \t\r\n"),
+    lambda text: text.replace("w1 w0", " w1\tw0 "), lambda text: text.replace("\t-0.", "\t-.").replace("\t0\n", "\t0.\n"),
+    lambda text: text.replace("-0.", "-0000000000000000."),
+])
+def test_lines_read_many_at_once_are_those_read_one_by_one(tmp_path, change, monkeypatch):
+    write_arpa(trained(random_text(24, lines=200), order=3), tmp_path / "out.arpa")
+    (tmp_path / "out.arpa").write_text(change((tmp_path / "out.arpa").read_text()))
+    monkeypatch.setattr("polysemy.models.ngram.arpa_lines.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("polysemy.models.ngram.arpa_lines.ROWS", 7)
+    many = grams(read_arpa(tmp_path / "out.arpa"))
+    monkeypatch.setattr("polysemy.models.ngram.arpa_lines.ODD_LINES", -(10**9))
+    assert many == grams(read_arpa(tmp_path / "out.arpa"))
+    assert len(many) > 300
+
+
+def test_numbers_of_the_usual_form_are_read_as_python_reads_them():
+    def read(text: str) -> float | None:
+        value, end = read_number(np.frombuffer(text.encode() + b"\n", np.uint8), 0)
+        return value if end == len(text) else None
+
+    random = np.random.default_rng(25)
+    for value in (random.standard_normal(500) * 10.0 ** random.integers(-5, 5, 500)).tolist():
+        for text in (f"{value:.9g}", f"{value:.7f}", f"{value:.12e}", f"{value:.3E}".replace("E", "e")):
+            assert read(text) == float(text), text
+    assert [read(text) for text in ("-0", "5.", ".5", "1e+2", "-99", "12e-3")] == [0, 5, 0.5, 100, -99, 0.012]
+    for text in ("", "-", ".", "1e", "1e-", "nan", "-inf", "+1", "1_0", "1.2.3", "0x1", "1e400", "1234567890.1234567"):
+        assert read(text) is None, text
 
 
 def test_the_file_is_as_the_format_asks(tmp_path):

@@ -16,9 +16,14 @@ from polysemy.capability import ClozeItem, Fills, ScoresCloze, ScoresText
 from polysemy.errors import InputError
 from polysemy.models.ngram import NgramConfig, NgramModel, configure, fit
 from polysemy.models.ngram.building import build
+from polysemy.models.ngram.hash_table import PLACES, WENT_ON
 from polysemy.models.ngram.hashing import HashedTrie, split_at_boundaries
 from polysemy.models.ngram.model import join_words
+from polysemy.models.ngram.numbering import Numbering
+from polysemy.models.ngram.scoring import Scorer
+from polysemy.models.ngram.stream import BOUNDARY
 from polysemy.models.ngram.trie import Trie
+from polysemy.text.vocabulary import Vocabulary
 
 LN10 = math.log(10)
 TEXT = "the cat sat on the mat\nthe dog sat on the rug\na cat and a dog sat\nthe cat ran\nthe dog ran on\n" * 3
@@ -79,17 +84,42 @@ def test_a_score_sums_the_words_and_the_end_of_each_line():
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
 @pytest.mark.parametrize("order", [1, 2, 3, 5, 6])
-def test_batches_through_the_hash_table_score_as_one_sentence_after_another(order, smoothing):
+def test_batches_score_as_one_sentence_after_another(order, smoothing):
     model = trained(random_text(31, lines=150, words=30), order=order, smoothing=smoothing)
     text = random_text(32, lines=150, words=33)
     rows = [model.vocabulary.ids(line) for line in text.split("\n")]
     one = np.array([model.score(line).log_probability for line in text.split("\n")])
     assert "hashed" not in model.__dict__
     assert model.score_batch(rows) == pytest.approx(one, rel=1e-5)
-    assert isinstance(model.hashed, HashedTrie)
-    assert model.score_batch(rows) == pytest.approx(one, rel=1e-5)
+    if smoothing in ("kneser_ney", "maximum_likelihood"):
+        assert isinstance(model.hashed, HashedTrie)
+        assert model.score_batch(rows) == pytest.approx(one, rel=1e-5)
+        assert [model.score(line).log_probability for line in text.split("\n")] == pytest.approx(one, rel=1e-5)
     assert np.array_equal(model.score_batch(rows * 40), model.score_batch(rows * 40, threads=2))
     assert len(model.score_batch([])) == 0
+
+
+def test_the_hash_table_is_made_when_much_was_asked_for(monkeypatch):
+    monkeypatch.setattr("polysemy.models.ngram.model.HASH_FROM", 20)
+    model = trained(order=3)
+    assert len(model.trie.words) < 20 * 8
+    tokens = 0
+    while tokens + 4 < 20:
+        tokens += model.score("the cat sat").tokens
+        assert "hashed" not in model.__dict__
+    before = model.score("the cat sat").log_probability
+    assert "hashed" in model.__dict__
+    assert model.score("the cat sat").log_probability == before
+
+
+@pytest.mark.parametrize("order", [2, 3, 5])
+def test_every_ngram_is_in_the_hash_table_also_where_buckets_are_full(order, monkeypatch):
+    monkeypatch.setattr("polysemy.models.ngram.hash_table.FULLNESS", 1.0)
+    trie = trained(random_text(35, lines=300, words=60), order=order).trie
+    ids = np.concatenate([[*row, BOUNDARY] for k in range(2, order + 1) for row in trie.rows(k)[::7]]).astype(np.int32)
+    table = HashedTrie(trie)
+    assert int((table.table[:, PLACES - 1] & WENT_ON != 0).sum()) > len(table.table) // 10
+    assert table.scores(ids) == pytest.approx(Scorer(trie).advance(ids)[0], abs=1e-5)
 
 
 def test_long_rows_are_cut_where_sentences_end():
@@ -98,6 +128,20 @@ def test_long_rows_are_cut_where_sentences_end():
         found = split_at_boundaries(ids, parts, most=4)
         assert [i for a, b in found for i in range(a, b)] == list(range(len(ids)))
         assert all(a == 0 or ids[a - 1] == 1 for a, _ in found)
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize("tokens", ["space", "words"])
+@pytest.mark.parametrize("long", [1 << 20, 1])
+def test_texts_are_numbered_as_by_the_vocabulary(tokens, lowercase, long, monkeypatch):
+    monkeypatch.setattr("polysemy.models.ngram.numbering.LONG", long)
+    words = ["the", "The", "cat", "\u00fcber", "\u00dcber", "sat."]
+    rule = SPACE.replace(tokens=tokens, lowercase=lowercase)
+    vocabulary = Vocabulary(words, np.ones(6), rule, 6)
+    numbering = Numbering(vocabulary)
+    for text in ("", "The cat", "the\0cat\u3000sat.", "\n\n the THE\t\n\r\n \u00dcBER cat\n", "dog", "a\n\ncat \ud800"):
+        assert numbering.ids(text).tolist() == vocabulary.ids(text).tolist()
+        assert numbering.ids(text).dtype == np.int32
 
 
 def test_perplexity_with_and_without_unknown_words():

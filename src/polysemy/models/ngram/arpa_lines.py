@@ -10,10 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+
 from polysemy.errors import InputError
+from polysemy.models.ngram.arpa_kernels import Names, read_ngrams
 from polysemy.models.ngram.config import MAX_ORDER
 
 LONGEST_LINE = 1 << 20
+BLOCK_BYTES = 4 << 20
+ROWS = 1 << 16
+ODD_LINES, ODD_SHARE = 100, 20
+"""the quick way is given up in a section with so many unusual lines, and one in 20"""
 COUNT = re.compile(rb"ngram (\d{1,4})=(\d{1,18})")
 SECTION = re.compile(rb"\\(\d{1,4})-grams:")
 GZIP = b"\x1f\x8b"
@@ -38,6 +45,27 @@ class Section:
 
     def __len__(self) -> int:
         return len(self.probabilities)
+
+
+class Blocks:
+    """A file block by block, to be read line by line or many lines at once."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.data, self.at = file, b"", 0
+
+    def line(self) -> bytes:
+        """The next line with its line feed, empty at the end; a very long one not to its end."""
+        end = self.data.find(b"\n", self.at)
+        if end < 0:
+            self.data, self.at = self.data[self.at :] + self.file.read(BLOCK_BYTES), 0
+            end = self.data.find(b"\n")
+        stop = end + 1 if end >= 0 else len(self.data)
+        line, self.at = self.data[self.at : stop], stop
+        return line
+
+    def whole_lines(self) -> tuple[np.ndarray, int, int]:
+        """(bytes, where the next line begins, where the last whole line there ends)."""
+        return np.frombuffer(self.data, np.uint8), self.at, self.data.rfind(b"\n", self.at) + 1
 
 
 class ArpaLines:
@@ -66,35 +94,62 @@ class ArpaLines:
             raise InputError(f"{self.path} must be a readable ARPA file ({error.strerror or error})") from error
 
     def _read(self, file: IO[bytes], room: int | None) -> list[Section]:
-        lines = self._lines(file)
+        self.blocks = Blocks(file)
+        lines = self._lines()
         counts = self._counts(lines, room)
         sections = []
         for order, count in enumerate(counts, 1):
-            section = Section(order, self.number + 1)
-            parse = self._unigram if order == 1 else self._ngram
-            for line in lines:
-                if not line:
-                    break
-                if line.startswith(b"\\") and (SECTION.fullmatch(line) or line == b"\\end\\"):
-                    raise self.fail(f"a blank line must stand before {_show(line)}")
-                if len(section) == count:
-                    raise self.fail(f"{order}-grams must be {count:,} as \\data\\ says, got more")
-                parse(line, section, order == len(counts))
-            if len(section) != count:
-                raise self.fail(f"{order}-grams must be {count:,} as \\data\\ says, got {len(section):,}")
+            sections.append(self._section(lines, order, count, order == len(counts)))
             wanted = b"\\%d-grams:" % (order + 1) if order < len(counts) else b"\\end\\"
             line = next(filter(None, lines), b"")
             if line != wanted:
                 raise self.fail(f"line must be {_show(wanted)}, got {_show(line) if line else 'the end of the file'}")
-            sections.append(section)
         if (line := next(filter(None, lines), b"")):
             raise self.fail(f"nothing may follow \\end\\, got {_show(line)}")
         return sections
 
-    def _lines(self, file: IO[bytes]) -> Iterator[bytes]:
-        while line := file.readline(LONGEST_LINE):
+    def _section(self, lines: Iterator[bytes], order: int, count: int, highest: bool) -> Section:
+        """The n-grams of one order, up to the blank line behind them."""
+        section = Section(order, self.number + 1)
+        parse, names = (self._unigram, None) if order == 1 else (self._ngram, Names.of(self.names))
+        odd = 0
+        while True:
+            if names and odd < len(section) // ODD_SHARE + ODD_LINES:
+                self._many(section, count - len(section), highest, names)
+            odd += 1
+            line = next(lines, b"")
+            if not line:
+                break
+            if line.startswith(b"\\") and (SECTION.fullmatch(line) or line == b"\\end\\"):
+                raise self.fail(f"a blank line must stand before {_show(line)}")
+            if len(section) == count:
+                raise self.fail(f"{order}-grams must be {count:,} as \\data\\ says, got more")
+            parse(line, section, highest)
+        if len(section) != count:
+            raise self.fail(f"{order}-grams must be {count:,} as \\data\\ says, got {len(section):,}")
+        return section
+
+    def _many(self, section: Section, most: int, highest: bool, names: Names) -> None:
+        """Read the next lines as far as they are of the usual form and there already."""
+        data, at, end = self.blocks.whole_lines()
+        begin, finish = self.names.get(BEGIN, -1), self.names.get(FINISH, -1)
+        while most > 0 and at < end:
+            rows = min(most, ROWS)
+            words, logs, weights = np.empty((rows, section.order), np.int32), np.empty(rows), np.empty(rows)
+            read, at = read_ngrams(data, at, end, section.order, highest, begin, finish, *names, words, logs, weights)
+            section.words.frombytes(words[:read].tobytes())
+            section.probabilities.frombytes(logs[:read].tobytes())
+            section.backoffs.frombytes(weights[:read].tobytes())
+            self.number += read
+            most -= read
+            if read < rows:
+                break
+        self.blocks.at = at
+
+    def _lines(self) -> Iterator[bytes]:
+        while line := self.blocks.line():
             self.number += 1
-            if len(line) == LONGEST_LINE:
+            if len(line) >= LONGEST_LINE:
                 raise self.fail(f"line must be shorter than {LONGEST_LINE:,} bytes")
             yield line.strip(b" \t\r\n")
 

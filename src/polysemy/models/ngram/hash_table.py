@@ -2,7 +2,8 @@
 
 An n-gram's key is the number of its history and its last word, compared whole, so a wrong match cannot happen; its own
 number, by which longer n-grams name it as their history, is its place in the table (behind the numbers of the single
-words). Four n-grams share a bucket of 64 bytes, keys before values; what finds its bucket full goes to the next one.
+words). Four n-grams share a bucket of 64 bytes, keys before values; what finds its bucket full goes to the next one, and
+the bucket is marked, so that only then a search has to go on.
 """
 from __future__ import annotations
 
@@ -20,10 +21,13 @@ from polysemy.models.ngram.trie import Trie
 
 PLACES = 4
 """n-grams of a bucket"""
-FULLNESS = 0.5
+FULLNESS = 0.4
+"""of all places, how many are taken; one n-gram in fifty finds its bucket full"""
 LINE = 64
 """bytes of a bucket, and of a line of the cache"""
-EMPTY = np.uint64(2**64 - 1)
+WENT_ON = np.uint64(1 << 31)
+"""set in the last key of a bucket that was full when another n-gram came; no word's number has this bit"""
+EMPTY = np.uint64(2**64 - 1 - 2**31)
 ODD_1, ODD_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 HALF, U = np.uint64(32), np.uint64
 TOGETHER = 64
@@ -59,8 +63,13 @@ def bucket_of(key, buckets):
 def place_in(table, bucket, key):
     """The place of a key in a bucket, PLACES when it is not there, without a branch."""
     first, second = table[bucket, U(0)] == key, table[bucket, U(1)] == key
-    third, fourth = table[bucket, U(2)] == key, table[bucket, U(3)] == key
+    third, fourth = table[bucket, U(2)] == key, (table[bucket, U(3)] & ~WENT_ON) == key
     return (0 if first else 1 if second else 2 if third else 3 if fourth else 4)
+
+
+@njit(inline="always")
+def next_bucket(bucket, buckets):
+    return bucket + U(1) if bucket + U(1) < buckets else U(0)
 
 
 @njit(nogil=True, cache=True)
@@ -82,7 +91,8 @@ def insert(words, probabilities, backoffs, first, size, from_node, to_node, tabl
             child, bucket = start + q, at[q]
             place = place_in(table, bucket, EMPTY)
             while place == PLACES:
-                bucket = bucket + U(1) if bucket + U(1) < buckets else U(0)
+                table[bucket, PLACES - 1] |= WENT_ON
+                bucket = next_bucket(bucket, buckets)
                 place = place_in(table, bucket, EMPTY)
             table[bucket, place] = keys[q]
             floats[bucket, 2 * (PLACES + place)] = probabilities[child]

@@ -11,7 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numba import njit
 
-from polysemy.models.ngram.hash_table import EMPTY, LINE, PLACES, U, bucket_of, key_of, make_table, place_in, prefetch
+from polysemy.models.ngram.hash_table import (
+    LINE,
+    PLACES,
+    WENT_ON,
+    U,
+    bucket_of,
+    key_of,
+    make_table,
+    next_bucket,
+    place_in,
+    prefetch,
+)
 from polysemy.models.ngram.stream import BOUNDARY
 from polysemy.models.ngram.trie import Trie
 
@@ -49,8 +60,8 @@ def score_block(ids, begin, end, order, table, floats, single, logs):
             for q in range(many):
                 i, key, bucket = active[q], keys[q], at[q]
                 place = place_in(table, bucket, key)
-                while place == PLACES and table[bucket, PLACES - 1] != EMPTY:
-                    bucket = bucket + U(1) if bucket + U(1) < buckets else U(0)
+                while place == PLACES and table[bucket, PLACES - 1] & WENT_ON:
+                    bucket = next_bucket(bucket, buckets)
                     place = place_in(table, bucket, key)
                 if place == PLACES:
                     continue
@@ -76,7 +87,7 @@ def score_block(ids, begin, end, order, table, floats, single, logs):
 
 
 class HashedTrie:
-    """A tree with its hash table, 32 bytes an n-gram; made once, for large batches.
+    """A tree with its hash table, 40 bytes an n-gram; made once, for large batches.
 
     Only for models that back off plainly: `missing` 0 and not `absolute`.
     """

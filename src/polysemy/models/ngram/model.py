@@ -16,17 +16,20 @@ from polysemy.models.ngram.config import NgramConfig
 from polysemy.models.ngram.stream import BOUNDARY, FIRST_WORD, OFFSET, UNKNOWN_ID
 from polysemy.runtime import random_for
 from polysemy.text.vocabulary import LINE_END, UNKNOWN, Vocabulary
-from polysemy.text.words import is_han, word_spans
+from polysemy.text.words import is_han, word_bounds
 
 if TYPE_CHECKING:
     from polysemy.models.ngram.hashing import HashedTrie
+    from polysemy.models.ngram.numbering import Numbering
     from polysemy.models.ngram.scoring import Scorer
     from polysemy.models.ngram.trie import Trie
 
 LN10 = float(np.log(10.0))
 END, UNKNOWN_WORD = "</s>", "<unk>"
-HASH_FROM = 200_000
-"""tokens in one call from which on making the hash table pays"""
+HASH_FROM = 100_000
+HASH_SHARE = 8
+"""The hash table for batches is made when so many tokens were asked for, and a token for every 8 n-grams: searching the
+tree for these has cost as much as the table will."""
 
 
 class WordScore(NamedTuple):
@@ -63,6 +66,7 @@ class NgramModel:
             raise InputError(f"vocabulary must have the model's {trie.size - OFFSET:,} words, got {len(vocabulary):,}")
         self.trie, self.vocabulary = trie, vocabulary
         self.config = config or NgramConfig(order=trie.order)
+        self._asked = 0
 
     @classmethod
     def load(cls, folder: str | Path) -> NgramModel:
@@ -89,9 +93,10 @@ class NgramModel:
 
     def score(self, text: str) -> Score:
         """Log-probability (natural) of a text, the end of each line included as a token."""
-        logs, _ = self._scorer().advance(self._sentences(text))
-        return Score(log_probability=float(logs.sum()) * LN10, tokens=len(logs), words=len(word_spans(text)),
-                     bytes=len(text.encode("utf-8", "replace")))
+        ids = self._sentences(text)
+        logs = self._logs(ids)
+        return Score(log_probability=float(logs.sum(dtype=np.float64)) * LN10, tokens=len(logs),
+                     words=len(word_bounds(text)[0]), bytes=len(text.encode("utf-8", "replace")))
 
     def score_words(self, text: str) -> list[WordScore]:
         """Each word with its log10 and the order of the n-gram that gave it, `</s>` at the end of each line."""
@@ -114,18 +119,14 @@ class NgramModel:
     def score_tokens(self, ids: np.ndarray, threads: int = 1) -> np.ndarray:
         """float (n,): log10 of each token of a long row as in EncodedText, which begins a sentence.
 
-        A long row goes through a hash table that is made at the first such call and kept (`hashed`); not so where
-        smoothing does not back off plainly (add_k, stupid_backoff).
+        When much was asked for, a hash table is made and kept (`hashed`); not so where smoothing does not back off
+        plainly (add_k, stupid_backoff).
         """
-        ids = self._checked(ids)
-        plain = not self.trie.absolute and not self.trie.missing
-        if not plain or (len(ids) < HASH_FROM and "hashed" not in self.__dict__):
-            return self._scorer().advance(ids)[0]
-        return self.hashed.scores(ids, threads)
+        return self._logs(self._checked(ids), threads)
 
     @functools.cached_property
     def hashed(self) -> HashedTrie:
-        """The hash table for large batches, 32 bytes an n-gram in memory."""
+        """The hash table for large batches, 40 bytes an n-gram in memory."""
         from polysemy.models.ngram.hashing import HashedTrie
 
         return HashedTrie(self.trie)
@@ -207,6 +208,15 @@ class NgramModel:
 
     # inside
 
+    def _logs(self, ids: np.ndarray, threads: int = 1) -> np.ndarray:
+        """log10 of each of a row of model ids that begins a sentence, by the table when it is there or worth making."""
+        self._asked += len(ids)
+        plain = not self.trie.absolute and not self.trie.missing
+        much = self._asked >= max(HASH_FROM, len(self.trie.words) // HASH_SHARE)
+        if plain and (much or "hashed" in self.__dict__):
+            return self.hashed.scores(ids, threads)
+        return self._scorer().advance(ids)[0]
+
     def _scorer(self, from_start: bool = True) -> Scorer:
         from polysemy.models.ngram.scoring import Scorer
 
@@ -224,7 +234,13 @@ class NgramModel:
 
     def _sentences(self, text: str) -> np.ndarray:
         """Model ids of a text, a boundary after each line; a text without words is one empty sentence."""
-        return np.append(self.vocabulary.ids(text) + OFFSET, BOUNDARY).astype(np.int32)
+        return np.append(self._numbering.ids(text) + np.int32(OFFSET), np.int32(BOUNDARY))
+
+    @functools.cached_property
+    def _numbering(self) -> Numbering:
+        from polysemy.models.ngram.numbering import Numbering
+
+        return Numbering(self.vocabulary)
 
     def _last_line(self, text: str) -> np.ndarray:
         return (self.vocabulary.ids(text.rsplit("\n", 1)[-1]) + OFFSET).astype(np.int32)

@@ -14,8 +14,9 @@ from polysemy.models.ngram.trie import Trie
 @njit(nogil=True, cache=True)
 def find_child(words, first, node, word):
     """The node of `node` with one more word, -1 when it has none."""
-    low, high = first[node], first[node + 1]
-    end = high
+    low = first[node]
+    end = first[node + 1]
+    high = min(end, low + word + 1)  # the children are different words in order, so not more than `word` come before it
     while low < high:
         middle = low + (high - low) // 2
         if words[middle] < word:

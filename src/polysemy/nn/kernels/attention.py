@@ -449,5 +449,4 @@ def _arguments(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, choice: Choice, ou
         turns.cosine, turns.sine, len(turns.cosine), turns.queries, turns.keys, int(turns.interleaved))
     return (len(q), len(k), q.shape[1], choice.num_heads, q, q.stride(0), k, k.stride(0), v, bias, table, len(table),
             out, sums, sums if choice.keys is None else choice.keys, choice.factor, choice.threshold, choice.scale,
-            *turning, sums if pieces.at is None else pieces.at, 0 if pieces.at is None else len(pieces.at), pieces.behind,
-            pieces.ahead)
+            *turning, *((sums, 0) if pieces.at is None else (pieces.at, len(pieces.at))), pieces.behind, pieces.ahead)
