@@ -36,7 +36,7 @@ def make(size: str, vocab_size: int) -> tuple[Any, Any]:
     import transformers
 
     from polysemy.models import gpt
-    from polysemy.models.hugging_face_causal import to_their_tensors
+    from polysemy.models.hugging_face_causal_names import to_their_tensors
     from polysemy.models.pretrained import PretrainingModel
 
     transformers.logging.set_verbosity_error()
@@ -118,7 +118,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def loss(run: str, text: str, characters: int = 100_000) -> None:
-    """Nats a token of a trained run on the beginning of a text, by each format of the weights, and equal best tokens."""
+    """Nats a token of a trained run on the beginning of a text, by each format of the weights; equal best tokens."""
     from pathlib import Path
 
     from polysemy.decoding.compiled import CompiledReader

@@ -60,7 +60,8 @@ def small_gpt(preset: str = "ladder", seed: int = 1, positions: int = 256, vocab
              **dict(changes)}
     if preset == "paper":
         config = config.replace(embedding=config.embedding.replace(position=Learned(max_positions=positions)))
-    model = PretrainingModel(config.replace(transformer=config.transformer.replace(**sizes)), ("next_token",), seed=seed)
+    config = config.replace(transformer=config.transformer.replace(**sizes))
+    model = PretrainingModel(config, ("next_token",), seed=seed)
     with torch.no_grad():
         for number, parameter in enumerate(model.parameters()):
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))

@@ -1,4 +1,4 @@
-"""Writing on: a batch equals its rows one by one, cached equals uncached, windows slide or end, bad prompts are told."""
+"""Writing on: a batch equals its rows one by one, cached equals uncached, windows slide or end, bad prompts told."""
 from __future__ import annotations
 
 from collections.abc import Sequence

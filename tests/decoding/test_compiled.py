@@ -106,7 +106,7 @@ def test_it_is_taken_where_it_fits_and_is_worth_it(monkeypatch: pytest.MonkeyPat
     assert found is not None
     assert found.keys.shape[2] == 64
     wanted = generate(model, [PROMPT], GenerationConfig(tokens=30))
-    monkeypatch.setattr(compiled, "WORTH", 1 << 60)
+    monkeypatch.setenv("POLYSEMY_PLAIN", "1")
     assert generate(model, [PROMPT], GenerationConfig(tokens=30)) == wanted
 
 

@@ -7,7 +7,19 @@ from typing import Any
 import torch
 
 from polysemy.config import with_settings
-from polysemy.models import albert, bert, distilbert, gpt, roberta, spanbert
+from polysemy.models import (
+    albert,
+    bert,
+    distilbert,
+    elmo,
+    gpt,
+    lstm,
+    nnlm,
+    rnn,
+    roberta,
+    spanbert,
+    transformer_xl,
+)
 from polysemy.models.language_model import LanguageModel
 from polysemy.models.pretrained import PretrainingModel, know_pieces
 from polysemy.models.recipe import PretrainingConfig
@@ -15,10 +27,17 @@ from polysemy.models.text_encoder import TextEncoder
 from polysemy.text.tokenizer import Tokenizer, TokenizerConfig
 
 RECIPES = {"bert": bert, "roberta": roberta, "albert": albert, "spanbert": spanbert, "distilbert": distilbert}
-LANGUAGE = {"gpt": gpt}
+LANGUAGE = {"gpt": gpt, "nnlm": nnlm, "rnn": rnn, "lstm": lstm, "transformer-xl": transformer_xl, "elmo": elmo}
 SMALL: dict[str, dict[str, str]] = {
     "gpt": {"model.transformer.hidden_size": "32", "model.transformer.num_heads": "2",
             "model.transformer.intermediate_size": "48"},
+    "nnlm": {"model.embedding_size": "16", "model.inner_size": "24"},
+    "rnn": {"model.hidden_size": "24"},
+    "lstm": {"model.hidden_size": "24"},
+    "transformer-xl": {"model.transformer.hidden_size": "32", "model.transformer.num_heads": "2",
+                       "model.transformer.intermediate_size": "48", "model.evaluation_memory": "500",
+                       "model.same_length": "false"},
+    "elmo": {"model.cell_size": "24", "model.projection_size": "12"},
 }
 SENTENCES = (
     "The bank of the river was green and the river was slow.",

@@ -83,7 +83,7 @@ def test_what_comes_later_changes_no_bit_of_what_came_before(preset: str, change
 
 
 def test_unknown_sizes_and_presets_are_refused() -> None:
-    with pytest.raises(InputError, match="size must be tiny .* xxlarge, got 'huge'"):
+    with pytest.raises(InputError, match=r"size must be tiny .* xxlarge, got 'huge'"):
         gpt.configure("huge")
-    with pytest.raises(InputError, match="preset must be paper | ladder"):
+    with pytest.raises(InputError, match=r"preset must be paper \| ladder"):
         gpt.configure("mini", "original")

@@ -13,7 +13,7 @@ from polysemy.errors import InputError
 from polysemy.models import language_cloze
 from polysemy.models.language_model import LanguageModel
 
-CAUSAL = ("gpt",)
+CAUSAL = ("gpt", "nnlm", "rnn", "lstm", "transformer-xl")
 TEXT = "The bank of the river was green and slow."
 
 
@@ -116,3 +116,22 @@ def test_what_is_written_goes_on_from_the_text(model: LanguageModel) -> None:
     assert text.startswith("The bank")
     assert text == model.generate("The bank", 12, seed=3) == model.generate_many(["The river", "The bank"], 12, seed=3)[1]
     assert len({model.generate("The bank", 12, seed=seed) for seed in range(4)}) > 1
+
+
+def test_elmo_scores_by_both_directions_and_a_gap_by_each_side() -> None:
+    model = language_model("elmo")
+    ids = model.encode([TEXT])[0].ids
+    forward, backward = model.token_scores(ids)
+    assert model.score(TEXT).log_probability == pytest.approx(float(forward.sum() + backward.sum()) / 2, rel=1e-5)
+    assert len(forward) == len(backward) == len(ids)
+    item = items()[0]
+    word = item.candidates[0]
+    whole = model.encode([item.left + word + item.right])[0].ids
+    at = len(model.encode([item.left.rstrip()])[0].ids)
+    pieces = len(model.encode([item.left + word])[0].ids) - at
+    forward, backward = model.token_scores(whole)
+    expected = float(forward[at:at + pieces].sum() + backward[at:at + pieces].sum())
+    assert model.cloze_scores([item])[0, 0] == pytest.approx(expected, rel=1e-4)
+    assert len(model.fill("The [MASK] of the river.", 3)[0]) == 3
+    with pytest.raises(InputError, match="must read from left to right to generate"):
+        model.generate("The", 3)

@@ -6,7 +6,7 @@ import torch
 
 from polysemy.nn import kernels
 from polysemy.nn.projected_lstm import ProjectedLSTM, _by_library, side_by_side
-from polysemy.runtime import seed_for
+from polysemy.runtime import cpu_flags, seed_for
 
 FRESH = torch.tensor([[True, False, False, True, False, False, False], [True, False, False, False, False, True, True]])
 
@@ -65,6 +65,37 @@ def test_kernels_give_the_outputs_and_gradients_of_the_loop(fresh: torch.Tensor 
     monkeypatch.setenv("POLYSEMY_PLAIN", "1")
     for one, other in zip(fast, results(found, x, fresh), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("fresh", [None, FRESH])
+@pytest.mark.parametrize("size", [16, 48])
+def test_all_steps_in_one_run_are_the_steps_one_by_one(fresh: torch.Tensor | None, size: int,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    if not kernels.switched_on() or "avx512_bf16" not in cpu_flags():
+        pytest.skip("the run needs Linux, Numba and a processor that multiplies bfloat16")
+    from polysemy.nn.kernels import projected
+
+    x = torch.randn(7, 7, 8, generator=torch.Generator().manual_seed(4)).bfloat16()
+    fresh = None if fresh is None else torch.cat([fresh.flip(1), fresh, fresh, fresh[:1]])
+    pair = []
+    for seed in range(2):
+        found = ProjectedLSTM(8, 2 * size, size)
+        found.first_weights(lambda name, seed=seed: torch.Generator().manual_seed(seed_for(seed, name) >> 1))
+        pair.append(found.bfloat16())
+
+    def learned() -> list[torch.Tensor]:
+        for found in pair:
+            found.zero_grad()
+        y = side_by_side(pair, [x, x.flip(1)], [fresh, fresh])
+        factors = torch.randn(2, *y[0].shape, generator=torch.Generator().manual_seed(5))
+        sum((a.float() * b).sum() for a, b in zip(y, factors, strict=True)).backward()  # type: ignore[union-attr]
+        return [*y, *(parameter.grad for found in pair for parameter in found.parameters())]  # type: ignore[list-item]
+
+    at_once = learned()
+    monkeypatch.setattr(projected, "steps_fit", lambda *weights: False)
+    for one, other in zip(at_once, learned(), strict=True):
+        scale = float(other.detach().float().abs().max())
+        torch.testing.assert_close(one.detach().float(), other.detach().float(), atol=0.02 * scale, rtol=0.02)
 
 
 def test_layers_side_by_side_are_each_alone() -> None:

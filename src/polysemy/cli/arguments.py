@@ -358,9 +358,11 @@ def _convert(commands: argparse._SubParsersAction) -> None:
 
 
 def _demo(commands: argparse._SubParsersAction) -> None:
-    parser = _command(commands, "demo", "demo:demo", "show a single idea: onehot, ratios")
-    parser.add_argument("name", metavar="NAME", choices=("onehot", "ratios"), help="onehot or ratios")
+    names = ("onehot", "ratios", "vanish", "scale", "heads", "masks")
+    parser = _command(commands, "demo", "demo:demo", f"show a single idea: {', '.join(names)}")
+    parser.add_argument("name", metavar="NAME", choices=names, help=", ".join(names))
     parser.add_argument("model", metavar="DIR", nargs="?", help="ratios: a trained GloVe")
+    _output(parser, "vanish, scale, heads, masks: a picture, .png or .svg", required=False)
     parser.add_argument("--words", help="comma-separated; ratios: FIRST,SECOND,PROBE...")
     _json(parser)
 

@@ -1,8 +1,8 @@
 """The fast way to read one text on a CPU: each token is one call of a compiled function (`step_kernel`).
 
-It computes what `Encoder.advance` and the tied head compute, in float32, so that the tokens are the same; what it cannot
-run is left to `PlainReader`.  Weights may be kept smaller: bfloat16 halves and int8 quarters what is read for a token,
-which is what a large model waits for; the loss of each is in docs/generation.md.
+It computes what `Encoder.advance` and the tied head compute, in float32, so that the tokens are the same; what it
+cannot run is left to `PlainReader`.  Weights may be kept smaller: bfloat16 halves and int8 quarters what is read for a
+token, which is what a large model waits for; the loss of each is in docs/generation.md.
 """
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ from polysemy.nn.position import Learned, rotation
 
 WORTH = 1 << 32
 """weights read over a whole text from which on it pays to load the compiler's library, unless that is there already"""
-SMALL = 1 << 19
-"""weights of a model below which one thread is faster than several"""
+SMALL = 1 << 25
+"""bytes of weights below which one thread is faster than several: they stay in the cache that it has for itself"""
+BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 
 def fits(model: Predicts) -> bool:
@@ -115,13 +116,14 @@ def _pack(model: Any, weights: str, state: tuple[int, ...]) -> Packed:
         "table": at(body.table), "positions": at(table),
         "segment": at(None if e.segment is None else e.segment.weight),
         "embedding_norm_weight": at(getattr(e.norm, "weight", None)),
-        "embedding_norm_bias": at(getattr(e.norm, "bias", None)), "final_norm_weight": at(getattr(last, "weight", None)),
-        "final_norm_bias": at(getattr(last, "bias", None)), "head": matrix, "head_scales": scales,
-        "head_bias": at(head.bias)}, torch.tensor(rows, dtype=torch.int64), kept, state)
+        "embedding_norm_bias": at(getattr(e.norm, "bias", None)),
+        "final_norm_weight": at(getattr(last, "weight", None)), "final_norm_bias": at(getattr(last, "bias", None)),
+        "head": matrix, "head_scales": scales, "head_bias": at(head.bias),
+    }, torch.tensor(rows, dtype=torch.int64), kept, state)
 
 
 def converted(matrix: Tensor, weights: str) -> tuple[Tensor, Tensor | None]:
-    """(the matrix in a format, a float32 scale for each row or None); int8 rounds to 127 steps of each row's largest."""
+    """(the matrix in a format, a float32 scale for each row or None); int8 has 127 steps up to a row's largest."""
     if weights == "float32":
         return matrix, None
     if weights == "bfloat16":
@@ -134,11 +136,12 @@ class CompiledReader:
     """Reads one text of at most `capacity` tokens: the prompt by the plain way, then token by token."""
 
     def __init__(self, model: Any, capacity: int, *, weights: str = "float32", threads: int | None = None) -> None:
-        from polysemy.decoding.step_kernel import META, multiplies_integers
+        from polysemy.decoding.products import multiplies_integers
+        from polysemy.decoding.step_kernel import META
 
         self.plain, self.weights, self.packed = PlainReader(model), weights, pack(model, weights)
         c, e = model.body.config.transformer, model.body.config.embedding
-        size = sum(p.numel() for p in model.parameters())
+        size = BYTES[weights] * sum(p.numel() for p in model.parameters())
         self.parts = threads or (1 if size < SMALL else min(torch.get_num_threads(), c.num_heads))
         heads, width = c.num_heads, c.head_size
         self.keys, self.values = (torch.zeros(c.num_layers, heads, capacity, width) for _ in range(2))
@@ -157,8 +160,8 @@ class CompiledReader:
             "cosine": self.turns[0].data_ptr(), "sine": self.turns[1].data_ptr(), "keys": self.keys.data_ptr(),
             "values": self.values.data_ptr(), "meeting": self.meeting.data_ptr(),
             "table_of_layers": self.packed.layers.data_ptr(),
-            "integers": weights == "int8" and multiplies_integers(c.hidden_size, c.intermediate_size), **self.packed.model_words,
-            **{name: tensor.data_ptr() for name, tensor in self.scratch.items()}}
+            "integers": weights == "int8" and multiplies_integers(c.hidden_size, c.intermediate_size),
+            **self.packed.model_words, **{name: tensor.data_ptr() for name, tensor in self.scratch.items()}}
         self.meta = torch.tensor([_bits(words[name]) for name in META], dtype=torch.int64)
         self._meta, self._place, self._token = self.meta.numpy(), META.index("place"), META.index("token")
         self._capacity, self._logits = capacity, self.scratch["logits"].numpy()[None]

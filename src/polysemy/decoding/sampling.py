@@ -106,7 +106,7 @@ def _likeliest_of_all(mass: np.ndarray, top_p: float) -> np.ndarray:
 
 
 def choose(logits: np.ndarray, settings: GenerationConfig, seen: Sequence[int] | np.ndarray, *key: int | str) -> int:
-    """The next token after `seen`: the likeliest (the first of equal ones), or one drawn by a number that `key` fixes."""
+    """The next token after `seen`: the likeliest (the first of equal ones), or one that `key` and the seed fix."""
     scores = penalized(logits, seen, settings.repetition_penalty)
     if settings.greedy:
         return int(scores.argmax())

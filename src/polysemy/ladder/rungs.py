@@ -98,6 +98,8 @@ RUNGS: dict[str, Rung] = {rung.name: rung for rung in (
              "token after token, so slow on long texts; two models", "features of words in context"),
     _trained("gpt", "all before the gap, by attention; what follows only through its probability",
              "a short text for every candidate; every token teaches", "writing, probabilities of texts, any prompt"),
+    _trained("transformer-xl", "all before the gap, and the states of what came before that",
+             "as GPT's, and a second product for distances", "long texts read as a stream"),
     _trained("bert", "both sides at once; whether a second sentence follows the first",
              "a full pass for each gap; only 15 % of the tokens teach", "gaps, labels for texts and pairs, features"),
     _trained("roberta", "both sides at once, rows filled over sentence borders",

@@ -110,6 +110,8 @@ RECIPES: dict[str, Recipe] = {
         _language("elmo", "two LSTMs, one from each side, and the mix of their layers", "Peters et al. 2018",
                   cloze="the word given each side", capabilities=("score", "fill", "embed", "cloze")),
         _language("gpt", "the next token by attention to all before it", "Radford et al. 2018, 2019", exports=("hf",)),
+        _language("transformer-xl", "a GPT that remembers the states of what it read before", "Dai et al. 2019",
+                  module="transformer_xl"),
         _masked("bert", "both sides at once: hidden tokens and next sentence", "Devlin et al. 2019"),
         _masked("roberta", "BERT trained better: full rows, fresh masks, no sentence pairs", "Liu et al. 2019"),
         _masked("albert", "BERT with shared layers, a narrow table and sentence order", "Lan et al. 2020", "order"),

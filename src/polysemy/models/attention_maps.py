@@ -154,4 +154,9 @@ def attention_of(model: Any, text: str, pair: str | None = None) -> AttentionMap
     found: AttentionMap = model.attention(text) if pair is None else model.attention(text, pair)
     if not found.weights.size:
         raise InputError(f"model must have attention, got a {recipe}, which has none")
+    transformer = getattr(getattr(getattr(model, "config", None), "model", None), "transformer", None)
+    kind = getattr(transformer, "attention", None)
+    if type(kind).__name__ == "Linformer" and found.weights.min() < 0:
+        raise InputError("model must look at its pieces one by one, got Linformer, which looks at mixtures of all of "
+                         "them: what it makes of a piece may be negative and adds up to nothing")
     return check(found)

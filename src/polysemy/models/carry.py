@@ -20,8 +20,8 @@ class Carry:
         self._parts: dict[tuple[int, ...], State] = {}
 
     def get(self, streams: Tensor, fresh: Tensor) -> State | None:
-        """The states of these streams, rows first; None where they begin."""
-        if bool(fresh.all()):
+        """The states of these streams, rows first; None where they begin, or where nothing was read yet."""
+        if not self._parts or bool(fresh.all()):
             return None
         wanted = tuple(streams.tolist())
         if wanted not in self._parts:

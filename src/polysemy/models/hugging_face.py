@@ -6,7 +6,6 @@ learned, whatever our recipe is called.  Causal models are in hugging_face_causa
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,27 +13,20 @@ from typing import Any
 
 from torch import Tensor
 
-from polysemy.artifact import (
-    check_safetensors,
-    inside,
-    load_tensors,
-    new_folder,
-    read_json,
-    save_tensors,
-    write_bytes,
-    write_json,
-)
+from polysemy.artifact import new_folder, read_json, save_tensors, write_json
 from polysemy.errors import InputError
-from polysemy.models import RECIPES, gpt, resolve
+from polysemy.models import RECIPES, resolve
 from polysemy.models.encoder import EncoderConfig
-from polysemy.models.hugging_face_causal import (
-    LAYOUTS,
-    causal_body,
-    causal_config,
-    causal_kind,
-    marked_in_front,
-    to_our_tensors,
-    to_their_tensors,
+from polysemy.models.hugging_face_causal import Read, read_causal, write_causal
+from polysemy.models.hugging_face_causal_names import LAYOUTS
+from polysemy.models.hugging_face_files import (
+    SMALLEST_VOCABULARY,
+    check_shapes,
+    encoder_of,
+    read_tensors,
+    setting,
+    tell_tokenizer,
+    tokenizer_for,
 )
 from polysemy.models.hugging_face_names import FAMILIES, Family, their_groups, to_ours, to_theirs
 from polysemy.models.pretrained import WEIGHTS, PretrainingModel, finite, open_run, write_run
@@ -56,7 +48,6 @@ ROTARY: dict[str, Any] = {"position_embedding_type": "rotary", "emb_layer_norm_b
 """the settings under which their Esm computes our pre-norm body with rotary positions"""
 ESM_DEFAULTS: dict[str, Any] = {"position_embedding_type": "absolute", "emb_layer_norm_before": False,
                                 "token_dropout": False}
-SMALLEST_VOCABULARY = 300  # a config of any kind of tokenizer accepts it
 ACTIVATIONS: dict[ActivationName, str] = {"gelu": "gelu", "gelu_tanh": "gelu_new", "quick_gelu": "quick_gelu",
                                           "relu": "relu"}
 THEIR_ACTIVATIONS: dict[str, ActivationName] = {
@@ -71,38 +62,17 @@ def to_hugging_face(folder: str | Path, out: str | Path, *, overwrite: bool = Fa
     """
     model, tokenizer, config = open_run(Path(folder))
     if "next_token" in config.heads:
-        return _write_causal(model, tokenizer, config, out, overwrite)
-    kind = family_of(config.model, tuple(config.heads))
+        return write_causal(model, tokenizer, config, out, overwrite)
+    body = encoder_of(config)
+    kind = family_of(body, tuple(config.heads))
     heads = [name for name in config.heads if name != "span_boundary"]
-    tensors = to_theirs(FAMILIES[kind], config.model, heads, model.state_dict(), tokenizer.pad_id)
+    tensors = to_theirs(FAMILIES[kind], body, heads, model.state_dict(), tokenizer.pad_id)
     with new_folder(out, overwrite=overwrite) as work:
         tokenizer.save(work)
-        _tell_tokenizer(work / "tokenizer_config.json", kind, config)
+        tell_tokenizer(work / "tokenizer_config.json", config, segments=FAMILIES[kind].segments)
         save_tensors(work / WEIGHTS, tensors)
         write_json(work / "config.json", their_config(kind, config, tokenizer))
     return _left_behind(kind, config)
-
-
-def _write_causal(model: PretrainingModel, tokenizer: Tokenizer, config: PretrainingConfig, out: str | Path,
-                  overwrite: bool) -> tuple[str, ...]:
-    """The folder that AutoModelForCausalLM opens; texts begin with the mark there, as documents did in training."""
-    if not isinstance(config.model, EncoderConfig):
-        raise InputError(f"recipe must be one of {', '.join(FAMILIES)} or gpt for a class of transformers to fit, got "
-                         f"{config.recipe}; keep it as a run folder")
-    kind = causal_kind(config.model)
-    tensors = to_their_tensors(kind, config.model, model.state_dict())
-    settings = causal_config(kind, config, tokenizer)
-    with new_folder(out, overwrite=overwrite) as work:
-        tokenizer.save(work)
-        _tell_tokenizer(work / "tokenizer_config.json", kind, config)
-        definition = marked_in_front(read_json(work / "tokenizer.json"), tokenizer)
-        write_bytes(work / "tokenizer.json", (json.dumps(definition, ensure_ascii=False) + "\n").encode())
-        save_tensors(work / WEIGHTS, tensors)
-        write_json(work / "config.json", settings)
-    if kind == "gpt2":
-        return ()
-    return (f"{config.recipe} is written as {LAYOUTS[kind].architecture}, the class for " + (
-        "rotary positions" if kind == "gpt_neox" else "norms after the sublayers"),)
 
 
 def _left_behind(kind: str, config: PretrainingConfig) -> tuple[str, ...]:
@@ -114,10 +84,11 @@ def _left_behind(kind: str, config: PretrainingConfig) -> tuple[str, ...]:
     notes.append(f"{config.recipe} is written as Esm, the class for rotary positions and norms before sublayers")
     if "pair" in config.heads:
         notes.append("the pair head stays behind: Esm has none")
-    if config.model.embedding.num_segments:
+    num_segments = encoder_of(config).embedding.num_segments
+    if num_segments:
         notes.append("the vector of segment 0 is added to the token table: states and probabilities stay equal, the "
                      "masked-LM logits of a place all move by one number")
-    if config.model.embedding.num_segments > 1:
+    if num_segments > 1:
         notes.append("the vectors of further segments stay behind: Esm reads a pair of texts as one segment")
     return tuple(notes)
 
@@ -129,7 +100,7 @@ def from_hugging_face(source: str | Path, out: str | Path, *, overwrite: bool = 
     return lost
 
 
-def read_hugging_face(source: str | Path) -> tuple[PretrainingModel, Tokenizer, PretrainingConfig, tuple[str, ...]]:
+def read_hugging_face(source: str | Path) -> Read:
     """Model, tokenizer, config and a sentence for each thing that stays behind; InputError when it does not fit.
 
     A config without pairs has segments FullSentences; its size is called `imported`.
@@ -140,7 +111,7 @@ def read_hugging_face(source: str | Path) -> tuple[PretrainingModel, Tokenizer, 
     theirs = read_json(source / "config.json")
     kind = theirs.get("model_type") if isinstance(theirs, dict) else None
     if kind in LAYOUTS:
-        return _read_causal(source, kind, theirs)
+        return read_causal(source, kind, theirs)
     if kind not in FAMILIES:
         raise InputError(f"model_type must be {' | '.join((*FAMILIES, *LAYOUTS))}, got {kind!r} in "
                          f"{source}/config.json")
@@ -150,10 +121,7 @@ def read_hugging_face(source: str | Path) -> tuple[PretrainingModel, Tokenizer, 
     untied = "masked_lm" in heads and theirs.get("tie_word_embeddings") is False
     if untied:
         heads = tuple(head for head in heads if head != "masked_lm")
-    tokenizer = Tokenizer.load(source)
-    if tokenizer.vocab_size > body.embedding.vocab_size:
-        raise InputError(f"tokenizer must have at most vocab_size {body.embedding.vocab_size} pieces, got "
-                         f"{tokenizer.vocab_size} in {source}")
+    tokenizer = tokenizer_for(source, body.vocab_size)
     model = PretrainingModel.empty(body, heads)
     try:
         ours = to_ours(FAMILIES[kind], body, heads, tensors)
@@ -172,37 +140,6 @@ def read_hugging_face(source: str | Path) -> tuple[PretrainingModel, Tokenizer, 
     config = _recipe_config(kind, theirs, body, heads)
     learned = config.tokenizer.replace(kind=tokenizer.kind, vocab_size=max(tokenizer.vocab_size, SMALLEST_VOCABULARY))
     return model.eval(), tokenizer, config.replace(tokenizer=learned), tuple(lost)
-
-
-def _read_causal(source: Path, kind: str, theirs: dict[str, Any]) -> tuple[PretrainingModel, Tokenizer,
-                                                                           PretrainingConfig, tuple[str, ...]]:
-    body = causal_body(kind, partial(_setting, theirs))
-    tokenizer = Tokenizer.load(source)
-    if tokenizer.vocab_size > body.embedding.vocab_size:
-        raise InputError(f"tokenizer must have at most vocab_size {body.embedding.vocab_size} pieces, got "
-                         f"{tokenizer.vocab_size} in {source}")
-    model = PretrainingModel.empty(body, ("next_token",))
-    try:
-        ours = to_our_tensors(kind, body, read_tensors(source))
-    except KeyError as error:
-        raise InputError(f"{source} must hold the tensor {error.args[0]}, which its config.json asks for") from None
-    check_shapes(source, model, ours)
-    model.load_state_dict(finite(source, ours), assign=True)
-    config: PretrainingConfig = gpt.configure("base", "ladder" if kind == "gpt_neox" else "paper")
-    longest = body.embedding.position.max_positions if isinstance(body.embedding.position, Learned) else _setting(
-        theirs, "max_position_embeddings", 2048)
-    learned = config.tokenizer.replace(kind=tokenizer.kind, vocab_size=max(tokenizer.vocab_size, SMALLEST_VOCABULARY))
-    training = config.training.replace(length=longest)
-    return model.eval(), tokenizer, config.replace(model=body, size="imported", training=training,
-                                                   tokenizer=learned), ()
-
-
-def check_shapes(source: Path, model: PretrainingModel, ours: dict[str, Tensor]) -> None:
-    """InputError unless each tensor of the model is there with its shape."""
-    for name, tensor in model.state_dict().items():
-        if ours[name].shape != tensor.shape:
-            raise InputError(f"{name} must have shape {list(tensor.shape)} by config.json, got "
-                             f"{list(ours[name].shape)} in {source}")
 
 
 def family_of(config: EncoderConfig, heads: Sequence[str]) -> str:
@@ -230,7 +167,8 @@ def family_of(config: EncoderConfig, heads: Sequence[str]) -> str:
 
 def their_config(kind: str, config: PretrainingConfig, tokenizer: Tokenizer) -> dict[str, Any]:
     """Their config.json."""
-    c, e = config.model.transformer, config.model.embedding
+    body = encoder_of(config)
+    c, e = body.transformer, body.embedding
     offset = tokenizer.pad_id + 1 if kind.startswith("roberta") else 0
     positions = e.position.max_positions if isinstance(e.position, Learned) else config.training.length
     whole = "masked_lm" in config.heads
@@ -251,25 +189,14 @@ def their_config(kind: str, config: PretrainingConfig, tokenizer: Tokenizer) -> 
         return {**result, **ROTARY, "rope_theta": c.distance.base, "mask_token_id": tokenizer.mask_id}
     result |= {"hidden_act": ACTIVATIONS[c.activation], "type_vocab_size": max(1, e.num_segments)}
     if kind == "albert":
-        result |= {"embedding_size": e.factor_size, "num_hidden_groups": their_groups(config.model),
+        result |= {"embedding_size": e.factor_size, "num_hidden_groups": their_groups(body),
                    "inner_group_num": 1}
     return result
 
 
-def _tell_tokenizer(path: Path, kind: str, config: PretrainingConfig) -> None:
-    """What their tokenizer must know of the model: whether it has segments, and how much it reads at once."""
-    read = kind in FAMILIES and FAMILIES[kind].segments and config.model.embedding.num_segments > 1
-    segments = ["token_type_ids"] if read else []
-    position, length = config.model.embedding.position, config.training.length
-    longest = min(position.max_positions, length) if isinstance(position, Learned) else length
-    side = {"padding_side": "left"} if kind in LAYOUTS else {}  # generation goes on at the right
-    write_json(path, {**read_json(path), **side, "model_input_names": ["input_ids", *segments, "attention_mask"],
-                      "model_max_length": longest})
-
-
 def our_config(kind: str, theirs: dict[str, Any]) -> EncoderConfig:
     """Our body from their config.json; settings that they leave out have the defaults of their library."""
-    get = partial(_setting, theirs)
+    get = partial(setting, theirs)
     if kind == "esm":
         return _rotary_config(theirs)
     if get("position_embedding_type", "absolute") != "absolute" or get("inner_group_num", 1) != 1:
@@ -303,7 +230,7 @@ def our_config(kind: str, theirs: dict[str, Any]) -> EncoderConfig:
 
 def _rotary_config(theirs: dict[str, Any]) -> EncoderConfig:
     """Our body of an Esm, whose activation is GELU whatever its config says, and which drops nothing of its input."""
-    get = partial(_setting, theirs)
+    get = partial(setting, theirs)
     found = {name: get(name, default) for name, default in ESM_DEFAULTS.items()}
     if found != ROTARY:
         raise InputError("an esm must have " + ", ".join(f"{name} {value!r}" for name, value in ROTARY.items())
@@ -316,29 +243,6 @@ def _rotary_config(theirs: dict[str, Any]) -> EncoderConfig:
             num_heads=get("num_attention_heads", 12), intermediate_size=get("intermediate_size", 3072),
             distance=Rotary(base=float(get("rope_theta", 10_000.0))), norm="pre", norm_eps=eps,
             dropout=get("hidden_dropout_prob", 0.1), attention_dropout=get("attention_probs_dropout_prob", 0.1)))
-
-
-def _setting(theirs: dict[str, Any], name: str, default: Any) -> Any:
-    value = theirs.get(name)
-    if value is not None and not isinstance(value, type(default)) and not (isinstance(default, float) and
-                                                                           type(value) is int):
-        raise InputError(f"{name} must be {type(default).__name__}, got {value!r} in config.json")
-    return default if value is None else value
-
-
-def read_tensors(source: Path) -> dict[str, Tensor]:
-    """All tensors of a folder: one safetensors file, or the several that an index lists; a pickle is refused."""
-    index = source / "model.safetensors.index.json"
-    if (source / WEIGHTS).is_file() or not index.is_file():
-        pickles = [path for path in source.glob("*.bin") if path.is_file()]
-        if not (source / WEIGHTS).is_file():
-            check_safetensors(pickles[0] if pickles else source / WEIGHTS)  # says what is wrong
-        return load_tensors(source / WEIGHTS)
-    listed = read_json(index).get("weight_map", {})
-    tensors: dict[str, Tensor] = {}
-    for name in sorted(set(listed.values())):
-        tensors |= load_tensors(inside(source, name))
-    return tensors
 
 
 def _with_prefix(family: Family, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -370,7 +274,7 @@ def _recipe_config(kind: str, theirs: dict[str, Any], body: EncoderConfig, heads
     if isinstance(position, Learned):
         length = min(config.training.length, position.max_positions)
     else:  # nothing in the weights ends: their config alone says how much was read at once
-        length = _setting(theirs, "max_position_embeddings", 1026)
+        length = setting(theirs, "max_position_embeddings", 1026)
     training = config.training.replace(length=length)
     changes: dict[str, Any] = {"model": body, "heads": heads, "training": training, "size": "imported"}
     if "pair" not in heads:

@@ -13,6 +13,7 @@ from polysemy.models.feed_forward import FeedForwardConfig
 from polysemy.models.feed_forward import FeedForwardConfig
 from polysemy.models.recurrent import RecurrentConfig
 from polysemy.models.segment_memory import SegmentMemoryConfig
+from polysemy.models.segment_memory import SegmentMemoryConfig
 from polysemy.text.masking import MarkedSpans, NGrams, Spans, Tokens, WholeWords
 from polysemy.text.segments import FullSentences, NextSentence, SentenceOrder, Stretch
 from polysemy.text.streams import Chunks, Streams

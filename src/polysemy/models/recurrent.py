@@ -14,7 +14,7 @@ from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.models.encoder import Encoded, State
 from polysemy.nn.adaptive import check_cutoffs
-from polysemy.nn.dropout import Drop, Dropout, drop
+from polysemy.nn.dropout import Drop, Dropout, cut_rows, drop
 from polysemy.nn.fused import look_up
 from polysemy.nn.heads import HeadSizes
 from polysemy.nn.limits import check_rate, check_size
@@ -187,8 +187,10 @@ class Recurrent(nn.Module):
         piece, column = numbers[real], real - starts[numbers[real]]
         rows = ids.new_zeros(len(starts), int(column.max()) + 1)
         rows[piece, column] = ids.flatten()[real]
+        with cut_rows(starts // t, documents.flatten()[starts]):
+            layers, _ = self._layers(rows, None, None)
         found = []
-        for x in self._layers(rows, None, None)[0]:
+        for x in layers:
             whole = x.new_zeros(ids.numel(), x.shape[-1]).index_copy(0, real, x[column, piece])
             found.append(whole.unflatten(0, (len(ids), t)))
         return found

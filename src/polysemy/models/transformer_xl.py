@@ -37,7 +37,7 @@ def configure(size: str = "mini", preset: str = "ladder", vocab_size: int | None
                               weight_decay=0.0, schedule="cosine", warmup_rate=0.0, clip=0.25)
     training = training if paper else ladder_training(hidden_size)
     return PretrainingConfig(
-        recipe="transformer_xl", preset="paper" if paper else "ladder", size=size, heads=("next_token",),
+        recipe="transformer-xl", preset="paper" if paper else "ladder", size=size, heads=("next_token",),
         model=body(num_layers, hidden_size, vocab_size, memory=training.length, paper=paper),
         tokenizer=TokenizerConfig(kind="bytebpe", vocab_size=vocab_size), segments=Streams(), corruption=None,
         training=training)

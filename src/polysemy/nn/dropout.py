@@ -104,6 +104,21 @@ def only(at: Int[Tensor, "k"]) -> None:
         step.tokens = step.tokens[at]
 
 
+@contextmanager
+def cut_rows(origins: Int[Tensor, "p"], numbers: Int[Tensor, "p"]) -> Iterator[None]:
+    """Within the block the forward runs on other rows: row i is part number `numbers[i]` of the row `origins[i]`."""
+    step = _step.get()
+    if step is None:
+        yield
+        return
+    whole = step.rows
+    step.rows = mix(whole[origins.to(whole.device)] ^ (numbers.to(whole.device, torch.int32) + 1) * _signed(COLUMN))
+    try:
+        yield
+    finally:
+        step.rows = whole
+
+
 class Drop(NamedTuple):
     """One dropout of one forward: the key of each vector, and the rate."""
 

@@ -74,19 +74,25 @@ class ProjectedLSTM(nn.Module):
 def side_by_side(layers: Sequence[ProjectedLSTM], inputs: Sequence[Float[Tensor, "b t d"]],
                  fresh: Sequence[Bool[Tensor, "b t"] | None]) -> list[Float[Tensor, "b t p"]]:
     """The outputs of layers of one size that know nothing of one another, each of its own input."""
-    if inputs[0].is_cuda and inputs[0].shape[1] and not any(layer.clips for layer in layers):
+    free = inputs[0].shape[1] > 0 and not any(layer.clips for layer in layers)
+    if inputs[0].is_cuda and free:
         return [_by_library(*each) for each in zip(layers, inputs, fresh, strict=True)]
     gates = [F.linear(x.transpose(0, 1), layer.input_weight, layer.bias + layer.opened())
              for layer, x in zip(layers, inputs, strict=True)]
     marks = [None if mark is None else mark.t() for mark in fresh]
-    weights = [layer.recurrent_weight for layer in layers], [layer.projection_weight for layer in layers]
-    if inputs[0].shape[1] and not any(layer.clips for layer in layers) and kernels.for_training(*gates, *weights[0]):
+    recurrent: list[Tensor] = [layer.recurrent_weight for layer in layers]
+    projection: list[Tensor] = [layer.projection_weight for layer in layers]
+    if free and kernels.for_training(*gates, *recurrent, *projection):
+        from polysemy.nn.kernels.projected import steps_fit
+
         some = next((mark for mark in marks if mark is not None), None)
         joined = None if some is None else torch.cat([torch.zeros_like(some) if m is None else m for m in marks], 1)
-        y = _Steps.apply(torch.stack(gates, 1), torch.stack(weights[0]), torch.stack(weights[1]), joined)
+        steps = _Run if steps_fit(recurrent[0], projection[0]) else _Steps
+        y = steps.apply(torch.stack(gates, 1), torch.stack(recurrent), torch.stack(projection), joined)
         return [part.transpose(0, 1) for part in y.unbind(1)]  # pyright: ignore[reportOptionalMemberAccess]
-    return [_by_loop(*each, layer.cell_clip, layer.projection_clip).transpose(0, 1)
-            for layer, *each in zip(layers, gates, *weights, marks, strict=True)]
+    return [_by_loop(line, layer.recurrent_weight, layer.projection_weight, mark, layer.cell_clip,
+                     layer.projection_clip).transpose(0, 1)
+            for layer, line, mark in zip(layers, gates, marks, strict=True)]
 
 
 def _by_loop(gates: Tensor, recurrent: Tensor, projection: Tensor, fresh: Tensor | None, cell_clip: float | None,
@@ -164,9 +170,34 @@ class _Steps(torch.autograd.Function):
             if rows is not None:
                 dbefore.flatten(0, 1)[rows] = 0
                 dc[rows] = 0
-        drecurrent = _by_layer(dgates).transpose(1, 2) @ _by_layer(befores)
-        dprojection = _by_layer(doutputs).transpose(1, 2) @ _by_layer(shown)
-        return dgates, drecurrent, dprojection, None
+        return dgates, *_weight_gradients(dgates, befores, doutputs, shown), None
+
+
+class _Run(torch.autograd.Function):
+    """What `_Steps` does, in one kernel."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, recurrent: Tensor, projection: Tensor, fresh: Tensor | None) -> Tensor:
+        from polysemy.nn.kernels.projected import forward_steps
+
+        gates, cells, shown, befores, outputs = forward_steps(inputs.contiguous(), recurrent, projection, fresh)
+        ctx.save_for_backward(gates, cells, shown, befores, recurrent, projection, fresh)
+        return outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        from polysemy.nn.kernels.projected import backward_steps
+
+        gates, cells, shown, befores, recurrent, projection, fresh = ctx.saved_tensors
+        dgates, doutputs = backward_steps(gates, cells, recurrent, projection, fresh, gradients[0].float().contiguous())
+        return dgates, *_weight_gradients(dgates, befores, doutputs, shown), None
+
+
+def _weight_gradients(dgates: Tensor, befores: Tensor, doutputs: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the recurrent matrices (k, 4c, p) and the projections (k, p, c), over all steps at once."""
+    return (_by_layer(dgates).transpose(1, 2) @ _by_layer(befores),
+            _by_layer(doutputs).transpose(1, 2) @ _by_layer(shown))
 
 
 def _by_layer(x: Tensor) -> Tensor:

@@ -112,32 +112,53 @@ class _Lstm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        from polysemy.nn.kernels.recurrent import lstm_forward
+        from polysemy.nn.kernels.recurrent import lstm_steps_forward, steps_fit
 
-        inputs, first = inputs.contiguous(), c
-        t, b, _ = inputs.shape
-        d = weight.shape[1]
-        gates, cells, states = torch.empty_like(inputs), c.new_empty(t, b, d), h.new_empty(t + 1, b, d)
-        states[0] = h
-        product, transposed = torch.empty_like(inputs[0]), weight.t()
-        for place in range(t):
-            torch.mm(states[place], transposed, out=product)
-            lstm_forward(inputs[place], product, c.contiguous(), gates[place], cells[place], states[place + 1])
-            c = cells[place]
-        ctx.save_for_backward(gates, cells, states, first, weight)
-        return states[1:].clone(), states[-1].clone(), cells[-1].clone()
+        inputs, c = inputs.contiguous(), c.contiguous()
+        ctx.whole = steps_fit(weight)
+        gates, cells, states = (lstm_steps_forward if ctx.whole else _forward_by_products)(inputs, weight, h, c)
+        ctx.save_for_backward(gates, cells, states, c, weight)
+        return states[1:], states[-1].clone(), cells[-1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        from polysemy.nn.kernels.recurrent import lstm_backward
+        from polysemy.nn.kernels.recurrent import lstm_steps_backward
 
-        gates, cells, states, first, weight = ctx.saved_tensors
-        dy, dh, dc = (gradient.contiguous() for gradient in gradients)
-        dgates, dh, dc = torch.empty_like(gates), dh.clone(), dc.clone()
-        for place in range(len(gates) - 1, -1, -1):
-            before = cells[place - 1] if place else first.contiguous()
-            lstm_backward(gates[place], cells[place], before, dy[place], dh, dc, dgates[place])
-            torch.mm(dgates[place], weight, out=dh)
+        gates, cells, states, c, weight = ctx.saved_tensors
+        dy, dh, dc = gradients[0].contiguous(), gradients[1].float(), gradients[2].clone()
+        dh = dh.clone() if dh is gradients[1] else dh
+        dgates = (lstm_steps_backward if ctx.whole else _backward_by_products)(gates, cells, c, weight, dy, dh, dc)
         dweight = dgates.flatten(0, 1).t() @ states[:-1].flatten(0, 1)
-        return dgates, dweight, dh, dc
+        return dgates, dweight, dh.to(states.dtype), dc
+
+
+def _forward_by_products(inputs: Tensor, weight: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gates, cells and states (one more: h) of all steps, torch's product and a kernel for each step."""
+    from polysemy.nn.kernels.recurrent import lstm_forward
+
+    (t, b, _), d = inputs.shape, weight.shape[1]
+    gates, cells, states = torch.empty_like(inputs), c.new_empty(t, b, d), h.new_empty(t + 1, b, d)
+    states[0] = h
+    product, transposed, before = torch.empty_like(inputs[0]), weight.t(), c
+    for read, line, opened, after, new in zip(states[:-1].unbind(), inputs.unbind(), gates.unbind(), cells.unbind(),
+                                              states[1:].unbind(), strict=True):
+        torch.mm(read, transposed, out=product)
+        lstm_forward(line, product, before, opened, after, new)
+        before = after
+    return gates, cells, states
+
+
+def _backward_by_products(gates: Tensor, cells: Tensor, c: Tensor, weight: Tensor, dy: Tensor, dh: Tensor, dc: Tensor
+                          ) -> Tensor:
+    """Gradients of the inputs of all steps; `dh` and `dc` become those of the state before the first."""
+    from polysemy.nn.kernels.recurrent import lstm_backward
+
+    dgates, carried = torch.empty_like(gates), dh.to(gates.dtype)
+    for opened, after, before, change, out in zip(
+            reversed(gates.unbind()), reversed(cells.unbind()), (*reversed(cells[:-1].unbind()), c),
+            reversed(dy.unbind()), reversed(dgates.unbind()), strict=True):
+        lstm_backward(opened, after, before, change, carried, dc, out)
+        torch.mm(out, weight, out=carried)
+    dh.copy_(carried)
+    return dgates

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numba import njit
 
-from polysemy.models.ngram.sorting import BLOCK, Buckets, count_words, sort_pairs, sort_words
+from polysemy.models.ngram.sorting import BLOCK, Buckets, ask, count_words, sort_pairs, sort_words
 from polysemy.models.ngram.stream import BOUNDARY
 
 CHUNK = BLOCK // 4
@@ -85,7 +85,8 @@ def number(records, starts, ends, from_word, to_word, state, below_words, below_
     state        history that is being continued, its occurrences not met yet, number of the last n-gram
     low, high    only places with these words are sorted on, into buckets that begin at `base`; high = 0 for none
     """
-    width = after.shape[1]
+    width, stride = after.shape[1], np.uint64(after.itemsize * after.shape[1])
+    room = np.uint64(after.ctypes.data) - np.uint64(base) * stride
     history, left, node = state[0], state[1], state[2]
     for word in range(from_word, to_word):
         sort_on = high > 0 and word != 1
@@ -108,6 +109,7 @@ def number(records, starts, ends, from_word, to_word, state, below_words, below_
                 if low == 0 and high > 0:
                     neighbors[node] = 0
             if sort_on:
+                ask(records, j, last_column + 1, cursors, room, stride)
                 before = records[j, last_column + 1]
                 if before >= low and before < high:
                     at = cursors[before, 0]

@@ -2,20 +2,17 @@
 
 An n-gram's key is the number of its history and its last word, compared whole, so a wrong match cannot happen; its own
 number, by which longer n-grams name it as their history, is its place in the table (behind the numbers of the single
-words). Four n-grams share a bucket of 64 bytes, keys before values; what finds its bucket full goes to the next one, and
-the bucket is marked, so that only then a search has to go on.
+words). Four n-grams share a bucket of 64 bytes, keys before values; what finds its bucket full goes to the next one,
+and the bucket is marked, so that only then a search has to go on.
 """
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
 from polysemy.errors import InputError
 from polysemy.models.ngram.interpolating import history_blocks
+from polysemy.models.ngram.prefetching import LINE, prefetch
 from polysemy.models.ngram.sorting import BLOCK
 from polysemy.models.ngram.trie import Trie
 
@@ -23,8 +20,6 @@ PLACES = 4
 """n-grams of a bucket"""
 FULLNESS = 0.4
 """of all places, how many are taken; one n-gram in fifty finds its bucket full"""
-LINE = 64
-"""bytes of a bucket, and of a line of the cache"""
 WENT_ON = np.uint64(1 << 31)
 """set in the last key of a bucket that was full when another n-gram came; no word's number has this bit"""
 EMPTY = np.uint64(2**64 - 1 - 2**31)
@@ -32,18 +27,6 @@ ODD_1, ODD_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 HALF, U = np.uint64(32), np.uint64
 TOGETHER = 64
 """n-grams that are put in together, so that the loads of their buckets overlap"""
-
-
-@intrinsic
-def prefetch(typingctx: Any, address: Any) -> Any:
-    """Ask for the line of the cache at an address that will be read soon; any address will do."""
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        place, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        function = builder.module.declare_intrinsic("llvm.prefetch", [place], ir.FunctionType(
-            ir.VoidType(), [place, word, word, word]))
-        builder.call(function, [builder.inttoptr(values[0], place), word(0), word(3), word(1)])
-        return context.get_dummy_value()
-    return types.void(types.uint64), code
 
 
 @njit(inline="always")

@@ -12,7 +12,6 @@ import numpy as np
 from numba import njit
 
 from polysemy.models.ngram.hash_table import (
-    LINE,
     PLACES,
     WENT_ON,
     U,
@@ -21,8 +20,8 @@ from polysemy.models.ngram.hash_table import (
     make_table,
     next_bucket,
     place_in,
-    prefetch,
 )
+from polysemy.models.ngram.prefetching import LINE, prefetch
 from polysemy.models.ngram.stream import BOUNDARY
 from polysemy.models.ngram.trie import Trie
 
@@ -93,7 +92,8 @@ class HashedTrie:
     """
 
     def __init__(self, trie: Trie) -> None:
-        assert not trie.missing and not trie.absolute
+        assert not trie.missing
+        assert not trie.absolute
         self.trie = trie
         self.single = np.zeros((trie.size, 2), np.float32)
         self.single[:, 0] = trie.probabilities[: trie.size]

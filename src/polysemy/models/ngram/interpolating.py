@@ -8,6 +8,7 @@ everything on: gamma = 1.
 """
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +16,11 @@ from numba import njit
 
 from polysemy.models.ngram.counting import Allocate, Level, in_memory
 from polysemy.models.ngram.normalizing import add_up
+from polysemy.models.ngram.prefetching import prefetch
 from polysemy.models.ngram.sorting import BLOCK
+
+AHEAD = 48
+"""n-grams before it is needed, the shorter one's probability is asked for"""
 
 
 def unigram_probabilities(adjusted: np.ndarray, discounts: np.ndarray) -> np.ndarray:
@@ -28,6 +33,7 @@ def unigram_probabilities(adjusted: np.ndarray, discounts: np.ndarray) -> np.nda
 @njit(nogil=True, cache=True)
 def interpolate_block(adjusted, count, suffix, first, from_history, to_history, threshold, discounts, lower, out,
                       backoffs):
+    base, stride, end = np.uint64(lower.ctypes.data), np.uint64(lower.itemsize), first[to_history]
     for h in range(from_history, to_history):
         low, high = first[h], first[h + 1]
         if low == high:
@@ -37,6 +43,7 @@ def interpolate_block(adjusted, count, suffix, first, from_history, to_history, 
         gamma = freed / total
         backoffs[h] = gamma
         for i in range(low, high):
+            prefetch(base + np.uint64(suffix[min(i + AHEAD, end - 1)]) * stride)
             own = 0.0 if count[i] <= threshold else adjusted[i] - discounts[min(adjusted[i], 3)]
             out[i] = own / total + gamma * lower[suffix[i]]
 
@@ -65,4 +72,4 @@ def history_blocks(first: np.ndarray, most: int = BLOCK) -> list[tuple[int, int]
         begin = edges[-1]
         end = int(np.searchsorted(first, int(first[begin]) + most, side="right")) - 1
         edges.append(min(max(begin + 1, end), begin + most, len(first) - 1))
-    return list(zip(edges, edges[1:], strict=False))
+    return list(itertools.pairwise(edges))

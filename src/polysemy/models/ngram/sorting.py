@@ -12,8 +12,20 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from polysemy.models.ngram.prefetching import prefetch
+
 BLOCK = 1 << 22
 """records a call of a kernel, a fraction of a second, so that Ctrl-C is heard"""
+AHEAD = 24
+
+
+@njit(inline="always")
+def ask(records, j, column, cursors, room, stride):
+    """Ask for where the record that comes AHEAD records after j will go; what stands there need not be a record."""
+    if j + AHEAD < len(records):
+        word = records[j + AHEAD, column]
+        if 0 <= word < len(cursors):
+            prefetch(room + np.uint64(cursors[word, 0]) * stride)
 
 
 class Buckets(NamedTuple):
@@ -57,7 +69,11 @@ def sort_words(stream, first, last, low, high, base, cursors, records):
 
     A record is the words before the place, the nearest first; before the text there are boundaries.
     """
+    stride = np.uint64(records.itemsize * records.shape[1])
+    room = np.uint64(records.ctypes.data) - np.uint64(base) * stride
     for place in range(first, last):
+        if place + AHEAD < len(stream):
+            prefetch(room + np.uint64(cursors[stream[place + AHEAD], 0]) * stride)
         word = stream[place]
         if word < low or word >= high:
             continue
@@ -75,10 +91,12 @@ def sort_pairs(records, starts, from_word, to_word, low, high, base, cursors, ne
     A record is now the second word, then the words before the first one. `neighbors` counts, for the words
     from_word..to_word-1, the different words before each.
     """
-    width = records.shape[1]
+    width, stride = records.shape[1], np.uint64(after.itemsize * after.shape[1])
+    room = np.uint64(after.ctypes.data) - np.uint64(base) * stride
     for word in range(from_word, to_word):
         different = 0
         for j in range(starts[word], starts[word + 1]):
+            ask(records, j, 0, cursors, room, stride)
             before = records[j, 0]
             if before < low or before >= high:
                 continue
