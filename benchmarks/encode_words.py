@@ -8,7 +8,8 @@ pass over the file. gensim reads the lines twice: build_vocab, then a look-up of
 word2vec.c counts only, and reads the file again in every epoch: its program is built from the source that you name (it
 is in no package) with `-O3 -march=native`, run with `-iter 0`, skipped without compiler or source. Each tool runs in
 its own process, which gives wall time, CPU time and peak memory; compiling by Numba and imports are not counted.
-Target: vocabulary and numbers at 10 million words a second on 2 cores; counts of all words equal.
+Targets: vocabulary and numbers at 10 million words a second on 2 cores; counts of all words equal; the peak of memory,
+less what the process had before reading, 1.2 times the numbers.
 """
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ from typing import Any
 
 DATA = Path(os.environ.get("POLYSEMY_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 CORPUS = DATA / "english/train.txt.xz"
-TARGET = 10e6
+TARGET, MEMORY_TARGET = 10e6, 1.2
 ROUNDS = 3  # the best one counts
 TOOLS = ("ours", "ours-words", "gensim", "counter", "word2vec")
 NOTES = {"ours": "vocabulary and numbers", "ours-words": "the same, our word rule and small letters",
@@ -57,8 +58,11 @@ def main() -> None:
                 continue
             show(tool, found, size, results["ours"])
     ours = results["ours"]
-    print(f"  peak memory: {ours['peak'] / 1e6:.0f} MB, {ours['before'] / 1e6:.0f} before reading; the numbers take "
-          f"{ours['encoded'] / 1e6:.0f} MB: {(ours['peak'] - ours['before']) / ours['encoded']:.2f} times that")
+    for tool in ("ours", "ours-words"):
+        if (found := results.get(tool)) and "reason" not in found:
+            print(f"  {tool}: peak memory {found['peak'] / 1e6:.0f} MB, {found['before'] / 1e6:.0f} before reading; the "
+                  f"numbers take {found['encoded'] / 1e6:.0f} MB: "
+                  f"{(found['peak'] - found['before']) / found['encoded']:.2f} times that (target {MEMORY_TARGET})")
     speed = ours["words"] / ours["wall"]
     print(f"  target {TARGET / 1e6:.0f} million words/s on 2 cores: {'reached' if speed >= TARGET else 'MISSED'}")
 
@@ -99,9 +103,11 @@ def run_ours(args: argparse.Namespace, tokens: str = "space") -> dict[str, Any]:
     encode(text_documents(["compile a a"]), config.replace(min_count=1))
     corpus = Corpus(args.corpus)
     before = peak()
+    encode(corpus, config, threads=args.threads)
+    most = peak()  # of a first reading: what later ones add is what Python kept of the one before
     text, wall, cpu = best(lambda: encode(corpus, config, threads=args.threads))
     words = text.vocabulary
-    return {"words": words.total, "wall": wall, "cpu": cpu, "peak": peak(), "before": before,
+    return {"words": words.total, "wall": wall, "cpu": cpu, "peak": most, "before": before,
             "encoded": text.tokens.nbytes, "counts": [len(words), int(words.counts.sum())]}
 
 

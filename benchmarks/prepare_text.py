@@ -102,6 +102,7 @@ def stages(args: argparse.Namespace) -> dict[str, float]:
     """Speed of each stage alone, in one process, after a first call of each."""
     from polysemy.text.corpus import Corpus
     from polysemy.text.fast_encoder import encoder_for
+    from polysemy.text.fast_sentences import sentence_starts
     from polysemy.text.part import Encoder, encode_part
     from polysemy.text.sentences import sentence_spans
     from polysemy.text.tokenizer import Tokenizer
@@ -121,11 +122,12 @@ def stages(args: argparse.Namespace) -> dict[str, float]:
     corpus = Corpus(work / "corpus.txt")
     return {
         "reading": speed(lambda: [None for _ in corpus], corpus.bytes),
-        "sentences": speed(lambda: [sentence_spans(text) for text in texts], count),
+        "sentences by the plain rules": speed(lambda: [sentence_spans(text) for text in texts], count),
+        "compiled": speed(lambda: sentence_starts(texts), count),
         "words": speed(lambda: word_flags(joined), count),
         "plain encoding": speed(lambda: tokenizer.encode_many(texts), count),
         "fast encoding": speed(lambda: fast.encode_many(texts), count),
-        "a whole part, fast": speed(lambda: encode_part(Encoder(fast, "character", "<u4"), texts), count),
+        "a whole part, fast": speed(lambda: encode_part(Encoder(fast, "character", "<u4", True), texts), count),
     }
 
 

@@ -16,13 +16,13 @@ from polysemy.nn.dropout import dropout_key
 from polysemy.nn.initialization import initialize
 from polysemy.nn.transformer import TransformerConfig
 
-SIZE = 40
+SIZE, HALF = 40, 16
 PIECES = [f"piece{i}" for i in range(SIZE)]
 INPUTS = {"table": Table(), "characters": Characters(byte_size=6, widths=(1, 3), filters=(8, 12), num_highways=1)}
 
 
 def body(kind: str = "table", dtype: torch.dtype = torch.float64, **changes: Any) -> Bidirectional:
-    config = BidirectionalConfig(vocab_size=SIZE, input=INPUTS[kind], cell_size=24, projection_size=8, **changes)
+    config = BidirectionalConfig(vocab_size=SIZE, input=INPUTS[kind], cell_size=48, projection_size=HALF, **changes)
     found = Bidirectional(config)
     initialize(found, TransformerConfig(), 0)
     found.set_pieces(PIECES)
@@ -42,10 +42,10 @@ def test_neither_direction_sees_its_answer(kind: str, dtype: torch.dtype) -> Non
         later, earlier = ids.clone(), ids.clone()
         later[:, k + 1:] = later[:, k + 1:].flip(1).roll(1, 0)
         earlier[:, :k] = earlier[:, :k].flip(1).roll(1, 0)
-        torch.testing.assert_close(found(later)[:, :k + 1, :8], states[:, :k + 1, :8], atol=0, rtol=0)
-        torch.testing.assert_close(found(earlier)[:, k:, 8:], states[:, k:, 8:], atol=0, rtol=0)
-        assert not torch.equal(found(later)[:, k, 8:], states[:, k, 8:])
-        assert not torch.equal(found(earlier)[:, k, :8], states[:, k, :8])
+        torch.testing.assert_close(found(later)[:, :k + 1, :HALF], states[:, :k + 1, :HALF], atol=0, rtol=0)
+        torch.testing.assert_close(found(earlier)[:, k:, HALF:], states[:, k:, HALF:], atol=0, rtol=0)
+        assert not torch.equal(found(later)[:, k, HALF:], states[:, k, HALF:])
+        assert not torch.equal(found(earlier)[:, k, :HALF], states[:, k, :HALF])
 
 
 def test_neither_direction_has_a_gradient_from_its_answer() -> None:
@@ -53,8 +53,8 @@ def test_neither_direction_has_a_gradient_from_its_answer() -> None:
     x = found.vectors(ids).detach().requires_grad_()
     states = found.read(x)
     assert isinstance(states, torch.Tensor)
-    ahead = torch.autograd.grad(states[0, 4, :8].sum(), x, retain_graph=True)[0][0].abs().sum(1)
-    back = torch.autograd.grad(states[0, 4, 8:].sum(), x)[0][0].abs().sum(1)
+    ahead = torch.autograd.grad(states[0, 4, :HALF].sum(), x, retain_graph=True)[0][0].abs().sum(1)
+    back = torch.autograd.grad(states[0, 4, HALF:].sum(), x)[0][0].abs().sum(1)
     assert (ahead > 0).tolist() == [True] * 5 + [False] * 4
     assert (back > 0).tolist() == [False] * 4 + [True] * 5
 
@@ -70,8 +70,8 @@ def test_padding_and_packing_change_nothing(kind: str) -> None:
         torch.testing.assert_close(layer[0], alone[0], atol=1e-12, rtol=0)
         torch.testing.assert_close(layer[1, :4], alone[1][:4], atol=1e-12, rtol=0)
         torch.testing.assert_close(layer[1, 5:7], alone[2][1:], atol=1e-12, rtol=0)
-        torch.testing.assert_close(layer[1, 4, :8], alone[2][0, :8], atol=1e-12, rtol=0)  # forward, it begins one
-        torch.testing.assert_close(layer[1, 4, 8:], alone[1][4, 8:], atol=1e-12, rtol=0)  # backward, it ends one
+        torch.testing.assert_close(layer[1, 4, :HALF], alone[2][0, :HALF], atol=1e-12, rtol=0)  # forward, it begins one
+        torch.testing.assert_close(layer[1, 4, HALF:], alone[1][4, HALF:], atol=1e-12, rtol=0)  # backward, it ends one
     visible = torch.tensor([[True] * 9, [True] * 4 + [False] * 5])
     torch.testing.assert_close(found(ids, visible=visible)[1, :4], found(ids[1:, :4])[0], atol=1e-12, rtol=0)
     torch.testing.assert_close(found(ids), found(ids, visible=torch.ones(2, 9, dtype=torch.bool)), atol=1e-12, rtol=0)
@@ -93,8 +93,8 @@ def test_reversed_text_is_the_other_direction_with_weights_exchanged() -> None:
     exchanged.forward_layers.load_state_dict(found.backward_layers.state_dict())
     exchanged.backward_layers.load_state_dict(found.forward_layers.state_dict())
     states, mirrored = found(ids), exchanged(ids.flip(1)).flip(1)
-    torch.testing.assert_close(mirrored[..., :8], states[..., 8:], atol=0, rtol=0)
-    torch.testing.assert_close(mirrored[..., 8:], states[..., :8], atol=0, rtol=0)
+    torch.testing.assert_close(mirrored[..., :HALF], states[..., HALF:], atol=0, rtol=0)
+    torch.testing.assert_close(mirrored[..., HALF:], states[..., :HALF], atol=0, rtol=0)
 
 
 def test_layers_are_the_token_twice_and_then_both_directions() -> None:
@@ -177,7 +177,7 @@ def test_training_and_use_agree_and_every_parameter_learns(kind: str, monkeypatc
     found, ids = body(kind, torch.float32, tied=False), some_ids()
     documents = torch.tensor([[0] * 9, [0, 0, 0, 0, 1, 1, 1, -1, -1]])
     fast = found(ids, documents=documents)
-    (fast @ torch.randn(16, 1, generator=torch.Generator().manual_seed(1))).sum().backward()
+    (fast @ torch.randn(2 * HALF, 1, generator=torch.Generator().manual_seed(1))).sum().backward()
     for name, parameter in found.named_parameters():
         if name != "output.weight":  # a head's part
             assert parameter.grad is not None

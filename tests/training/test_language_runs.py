@@ -49,8 +49,8 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> PreparedText:
 
 
 def run(name: str, text: PreparedText, folder: Path, progress: Callable[[Any], None] | None = None,
-        **settings: str) -> dict[str, torch.Tensor]:
-    pretrain(recipe(name, **settings), text, folder, budget=Budget(steps=STEPS), progress=progress)
+        steps: int = STEPS, **settings: str) -> dict[str, torch.Tensor]:
+    pretrain(recipe(name, **settings), text, folder, budget=Budget(steps=steps), progress=progress)
     return load_file(folder / "model.safetensors")
 
 
@@ -60,9 +60,9 @@ def losses(folder: Path) -> list[float]:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_language_model_trains_and_opens_as_one(name: str, text: PreparedText, tmp_path: Path) -> None:
-    run(name, text, tmp_path / "run", **{"training.learning_rate": "0.01"})
+    run(name, text, tmp_path / "run", steps=30, **{"training.learning_rate": "0.03"})
     found = losses(tmp_path / "run")
-    assert min(found[-3:]) < found[0]
+    assert sum(found[-5:]) < sum(found[:5])
     model = load_run(tmp_path / "run")
     assert model.score("The river sees the bank near the house.").log_probability < 0
     assert len(model.fill("The [MASK] sees the bank.", 2)[0]) == 2

@@ -56,7 +56,7 @@ def excess(config: Any, steps: int, rate: float, seed: int = 0) -> float:
 
 
 def window(order: int) -> FeedForwardConfig:
-    return FeedForwardConfig(vocab_size=SYMBOLS, order=order, embedding_size=16, inner_size=200)
+    return FeedForwardConfig(vocab_size=SYMBOLS, order=order, embedding_size=32, inner_size=768, deviation=1.0)
 
 
 @pytest.mark.slow

@@ -358,12 +358,12 @@ def _convert(commands: argparse._SubParsersAction) -> None:
 
 
 def _demo(commands: argparse._SubParsersAction) -> None:
-    names = ("onehot", "ratios", "vanish", "scale", "heads", "masks")
+    names = ("onehot", "ratios", "vanish", "scale", "masks", "heads", "positions")
     parser = _command(commands, "demo", "demo:demo", f"show a single idea: {', '.join(names)}")
     parser.add_argument("name", metavar="NAME", choices=names, help=", ".join(names))
     parser.add_argument("model", metavar="DIR", nargs="?", help="ratios: a trained GloVe")
-    _output(parser, "vanish, scale, heads, masks: a picture, .png or .svg", required=False)
     parser.add_argument("--words", help="comma-separated; ratios: FIRST,SECOND,PROBE...")
+    _output(parser, "draw it into this .png or .svg (vanish, scale, masks, heads, positions)", required=False)
     _json(parser)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,69 +15,54 @@ PICTURES = ("vanish", "scale", "heads", "masks")
 
 
 def demo(args: argparse.Namespace) -> None:
-    """Run one demonstration and print what it found."""
-    if args.output and args.name not in PICTURES:
-        raise InputError(f"-o must go with {', '.join(PICTURES)}, got {args.name}, which has no picture")
-    if args.output and Path(args.output).suffix.lower() not in (".png", ".svg"):
-        raise InputError(f"picture must be a file name that ends in .png or .svg, got {args.output}")
+    """Run one demonstration, print what it found, and draw it with -o."""
     words = [word.strip() for word in (args.words or "").split(",") if word.strip()]
-    if args.name in PICTURES:
-        found = {"vanish": _vanish, "scale": _scale, "heads": _heads, "masks": _masks}[args.name](args)
-        _draw(args, found)
-    else:
-        {"onehot": _one_hot, "ratios": _ratios}[args.name](args, words)
-
-
-def _vanish(args: argparse.Namespace) -> dict[str, Any]:
-    from polysemy.demos.vanish import KINDS, NAMES, told, vanish
-
-    note("training three small models, some seconds each")
-    found = vanish()
-    lines, rows = told(found)
-    header = ("distance", *(f"{NAMES[kind]} {when}" for when in ("fresh", "trained") for kind in KINDS),
-              *(f"{NAMES[kind]} right" for kind in KINDS))
-    emit(args, found, "\n".join([*lines, "", table(header, rows, right=",".join(header))]))
-    return found
-
-
-def _scale(args: argparse.Namespace) -> dict[str, Any]:
-    from polysemy.demos.scale import scale, told
-
-    found = scale()
-    lines, rows = told(found)
-    header = ("scores", "width", "deviation", "entropy", "largest weight", "gradient")
-    emit(args, found, "\n".join([*lines, "", table(header, rows, right=",".join(header[1:]))]))
-    return found
-
-
-def _heads(args: argparse.Namespace) -> dict[str, Any]:
-    from polysemy.demos.heads import heads, told
-
-    note("training six small models, some seconds each")
-    found = heads()
-    lines, rows = told(found)
-    header = ("heads", "numbers a head", "weights", "right", "loss")
-    emit(args, found, "\n".join([*lines, "", table(header, rows, right=",".join(header))]))
-    return found
-
-
-def _masks(args: argparse.Namespace) -> dict[str, Any]:
-    from polysemy.demos.masks import masks, told
-
-    found = masks()
-    emit(args, found, told(found))
-    return found
-
-
-def _draw(args: argparse.Namespace, found: dict[str, Any]) -> None:
-    if not args.output:
+    if args.name in DRAWN:
+        _drawn(args)
         return
-    from polysemy.report.demo_pictures import draw
+    if args.output:
+        raise InputError(f"-o must go with a demonstration that has a picture ({', '.join(DRAWN)}), got {args.name}")
+    {"onehot": _one_hot, "ratios": _ratios}[args.name](args, words)
 
-    try:
-        note(f"picture: {draw(args.name, found, args.output)}")
-    except OSError as error:
-        raise InputError(f"picture must be a file that can be written, got {args.output} ({error.strerror})") from error
+
+DRAWN: dict[str, tuple[str, ...]] = {
+    "vanish": ("distance", "rnn fresh", "lstm fresh", "attention fresh", "rnn", "lstm", "attention", "rnn right",
+               "lstm right", "attention right"),
+    "scale": ("way", "width", "deviation", "entropy", "largest weight", "gradient"),
+    "heads": ("heads", "numbers a head", "weights", "right", "loss"),
+    "masks": (),
+    "positions": (),
+}
+"""demonstrations that train or compute something and draw it, with the headers of their tables"""
+
+
+def _drawn(args: argparse.Namespace) -> None:
+    import importlib
+    from pathlib import Path
+
+    if args.output and Path(args.output).suffix.lower() not in (".png", ".svg"):
+        raise InputError(f"output must be a file name that ends in .png or .svg, got {args.output}")
+    module = importlib.import_module(f"polysemy.demos.{args.name}")
+    if args.name in ("vanish", "heads"):
+        note("training three small models, about a minute ..." if args.name == "vanish" else "training, a few seconds ...")
+    found = getattr(module, args.name)()
+    told = module.told(found)
+    if isinstance(told, str):
+        text = told
+    else:
+        lines, rows = told
+        header = DRAWN[args.name] or _places(module.PLACES)
+        text = "\n".join([*lines, "", table(header, rows, right=",".join(header[1:]))])
+    if args.output:
+        from polysemy.report.demo_pictures import draw
+
+        draw(args.name, found, args.output)
+        note(f"picture: {args.output}")
+    emit(args, found, text)
+
+
+def _places(places: Sequence[int]) -> tuple[str, ...]:
+    return ("shift", *(f"{kind} at {place}" for kind in ("sines", "rotary") for place in places))
 
 
 def _one_hot(args: argparse.Namespace, words: list[str]) -> None:

@@ -81,6 +81,9 @@ def _to_vectors(source: str, target: str, form: str) -> None:
     from polysemy.models.word_vectors import WordVectors
 
     model: Any = polysemy.load(source)
+    body = getattr(getattr(model, "model", None), "body", None)
+    if hasattr(body, "word_vectors"):
+        model = WordVectors(*body.word_vectors(model.tokenizer))
     path = Path(target)
     if form == "fasttext" and path.suffix == ".bin":
         from polysemy.models.fasttext.files import write_fasttext
@@ -94,7 +97,7 @@ def _to_vectors(source: str, target: str, form: str) -> None:
         _must_export(model, source, form, isinstance(model, WordVectors))
         _free(target)
         write_vectors(path, model, format=form)
-    note(f"{target}: {len(model.vocabulary):,} words, {path.stat().st_size / 1e6:.1f} MB")
+    note(f"{target}: {len(model):,} words, {path.stat().st_size / 1e6:.1f} MB")
 
 
 def _from_vectors(source: str, target: str, form: str) -> None:

@@ -27,7 +27,6 @@ from polysemy.nn.limits import check_rate, check_size
 if TYPE_CHECKING:
     from polysemy.text.tokenizer import Tokenizer
 
-TABLE_DEVIATION = 0.1
 NOTHING = -1
 """the id of a place before the text, or in another document: a vector of zeros"""
 
@@ -47,6 +46,8 @@ class FeedForwardConfig(Config):
     """W: connect the vectors with the output directly"""
     dropout: float = 0.0
     """on the tanh units (not in the paper)"""
+    deviation: float = 0.1
+    """of the first vectors; from 1 the tanh units bend at once, and pairs of words are learned sooner"""
 
     def check(self) -> None:
         check_size("vocab_size", self.vocab_size)
@@ -56,6 +57,8 @@ class FeedForwardConfig(Config):
         if self.inner_size < 0 or (self.inner_size == 0 and not self.direct):
             raise InputError(f"inner_size must be at least 1, got {self.inner_size}; 0 goes with direct=true only")
         check_rate("dropout", self.dropout)
+        if not self.deviation > 0:
+            raise InputError(f"deviation must be above 0, got {self.deviation}")
 
     def body(self) -> FeedForwardLM:
         """The body of this config."""
@@ -110,8 +113,9 @@ class FeedForwardLM(nn.Module):
 
     @torch.no_grad()
     def first_weights(self, generator: Callable[[str], torch.Generator]) -> list[Tensor]:
-        """C normal with deviation 0.1, H uniform within the root of 1 / inputs."""
-        self.table.copy_(torch.empty(self.table.shape).normal_(std=TABLE_DEVIATION, generator=generator("table")))
+        """C normal, H uniform within the root of 1 / inputs."""
+        std = self.config.deviation
+        self.table.copy_(torch.empty(self.table.shape).normal_(std=std, generator=generator("table")))
         if self.inner is None:
             return [self.table]
         bound = self.config.context_size**-0.5

@@ -111,6 +111,9 @@ def _lines(blocks: Iterator[str], report: ReadingReport) -> Iterator[str]:
         lines = block.split("\n")
         lines[0] = carry + lines[0]
         carry = lines.pop()
+        if max(map(len, lines), default=0) <= MAX_CHARACTERS:
+            yield from lines
+            lines = []
         for line in lines:
             if len(line) > MAX_CHARACTERS:
                 yield from cut_text(line, report)

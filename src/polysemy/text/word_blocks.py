@@ -13,12 +13,13 @@ import numba
 import numpy as np
 
 from polysemy.errors import InputError
-from polysemy.text.corpus import Corpus, Document
+from polysemy.text.corpus import Corpus, Document, TextDocuments
 from polysemy.text.counts import ReadingReport
 from polysemy.text.decoding import BYTE_ORDER_MARKS, MAX_NUL_RATE, REPLACEMENT, clean_text, decode_blocks
 from polysemy.text.decompress import read_blocks
 from polysemy.text.files import TextFile
 from polysemy.text.pages import pages
+from polysemy.text.portions import Portion
 from polysemy.text.word_rows import Text, padded
 
 BLOCK_BYTES = 2 << 20
@@ -67,7 +68,9 @@ def read_corpus(corpus: Iterable[Document], report: ReadingReport, buffers: Buff
     word longer than a block is cut anywhere.
     """
     if not isinstance(corpus, Corpus):
-        texts = (clean_text(document.text, report) for document in corpus)
+        inner = corpus.corpus if isinstance(corpus, Portion) else corpus
+        clean = isinstance(inner, Corpus | TextDocuments)  # what others give may hold anything
+        texts = (document.text if clean else clean_text(document.text, report) for document in corpus)
         yield from _cut(_encoded(texts), "", buffers, raw=False)
         return
     for file, rule in zip(corpus.sources, corpus.rules.values(), strict=True):

@@ -31,22 +31,22 @@ def fit(config: NgramConfig, text: EncodedText, folder: Path, *, seed: int = 0, 
     depends on the text and the config alone. Counting runs on one thread. When `stop` says so, what is written is the
     model of the beginning of the text, and the results say stopped.
     """
-    from polysemy.models.ngram.building import build
+    from polysemy.models.ngram.building import build_layers
 
     began = time.perf_counter()
     pulse = _Pulse(len(text.tokens), config.order, report, stop)
     words, stopped = len(text.vocabulary), False
     try:
-        trie, facts = build(text.tokens, words, config, scratch=folder, check=pulse)
+        layers, facts = build_layers(text.tokens, words, config, scratch=folder, check=pulse)
     except StoppedError:
-        trie, facts = build(text.tokens, words, config, scratch=folder, limit=STOPPED_TOKENS)
+        layers, facts = build_layers(text.tokens, words, config, scratch=folder, limit=STOPPED_TOKENS)
         stopped = True
-    trie.save(folder / MODEL_FILE)
+    layers.save(folder / MODEL_FILE)
     text.vocabulary.save(folder)
     report(Progress(done=1.0, words=facts["tokens"]))
     seconds = time.perf_counter() - began
     return {**facts, "words": facts["tokens"], "vocabulary": words,
-            "parameters": len(trie.words) + len(trie.backoffs), "epochs": 1, "loss": None, "stopped": stopped,
+            "parameters": int(layers.sizes.sum() + layers.sizes[:-1].sum()), "epochs": 1, "loss": None, "stopped": stopped,
             "fit_seconds": seconds}
 
 

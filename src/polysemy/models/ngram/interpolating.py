@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
-from polysemy.models.ngram.counting import Allocate, Level, in_memory
+from polysemy.models.ngram.counting import Level
 from polysemy.models.ngram.normalizing import add_up
 from polysemy.models.ngram.prefetching import prefetch
 from polysemy.models.ngram.sorting import BLOCK
@@ -48,16 +48,17 @@ def interpolate_block(adjusted, count, suffix, first, from_history, to_history, 
             out[i] = own / total + gamma * lower[suffix[i]]
 
 
-def interpolate(level: Level, adjusted: np.ndarray, discounts: np.ndarray, lower: np.ndarray, *, threshold: int = 0,
-                allocate: Allocate = in_memory, check: Callable[[], None] = lambda: None
-                ) -> tuple[np.ndarray, np.ndarray]:
+def interpolate(level: Level, adjusted: np.ndarray, discounts: np.ndarray, lower: np.ndarray, shorter: np.ndarray, *,
+                threshold: int = 0, check: Callable[[], None] = lambda: None) -> tuple[np.ndarray, np.ndarray]:
     """float32 (n,), probabilities of one order from those of the order below, `lower`; float32 (m,), gamma of these.
 
+    Both are written over what is not needed any more: the level's `suffix`, and `shorter`.
+
     discounts  (4,) as `Discounts.table`
+    shorter    adjusted counts of the order below, used up
     threshold  n-grams that occur at most so often are pruned
     """
-    out = allocate(f"probabilities{level.order}", adjusted.shape, np.float32)[: len(adjusted)]
-    backoffs = allocate(f"backoffs{level.order}", lower.shape, np.float32)[: len(lower)]
+    out, backoffs = level.suffix.view(np.float32), shorter.view(np.float32)
     for part in history_blocks(level.first):
         check()
         interpolate_block(adjusted, level.count, level.suffix, level.first, *part, threshold, discounts, lower, out,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from polysemy.models.ngram.adjusting import adjust
-from polysemy.models.ngram.counting import Allocate, Counts, in_memory
+from polysemy.models.ngram.counting import Counts
 from polysemy.models.ngram.discounts import FALLBACK, KENLM_FALLBACK, Discounts, count_of_counts, discounts_from
 from polysemy.models.ngram.estimates import Estimates
 from polysemy.models.ngram.interpolating import interpolate, unigram_probabilities
@@ -22,9 +22,9 @@ from polysemy.models.ngram.stream import BOUNDARY, UNKNOWN_ID
 
 def kneser_ney(
     counts: Counts, *, prune: Sequence[int] = (), last_ngram: Sequence[int] | None = None,
-    allocate: Allocate = in_memory, check: Callable[[], None] = lambda: None,
+    check: Callable[[], None] = lambda: None,
 ) -> Estimates:
-    """Estimates of all orders.
+    """Estimates of all orders; uses the counts up, all but their `words`, `count` and `first`.
 
     prune       thresholds from order 1 (which must be 0), the last one holding for all higher orders
     last_ngram  given: do as lmplz does (`kenlm_compat`); see `last_ngram`
@@ -35,8 +35,8 @@ def kneser_ney(
     probabilities: list[np.ndarray] = [unigram_probabilities(adjusted[0], discounts[0].table())]
     backoffs = []
     for k, level in enumerate(counts.levels[1:], 1):
-        found, weights = interpolate(level, adjusted[k], discounts[k].table(), probabilities[-1],
-                                     threshold=thresholds[k], allocate=allocate, check=check)
+        found, weights = interpolate(level, adjusted[k], discounts[k].table(), probabilities[-1], adjusted[k - 1],
+                                     threshold=thresholds[k], check=check)
         probabilities.append(found)
         backoffs.append(weights)
     facts = {"discounts": [list(d.values) for d in discounts], "estimated": [d.estimated for d in discounts]}

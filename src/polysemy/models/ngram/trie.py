@@ -6,17 +6,14 @@ needed. 8 bytes for an n-gram of the highest order, 16 for one of a lower order.
 """
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from polysemy.artifact import check_safetensors, save_tensors
+from polysemy.artifact import check_safetensors
 from polysemy.errors import InputError
-from polysemy.models.ngram.counting import Allocate, Counts, Level, in_memory
-from polysemy.models.ngram.estimates import Estimates
 from polysemy.models.ngram.sorting import BLOCK
+from polysemy.models.ngram.tensor_file import map_pieces, save_pieces
 
 DTYPES = {"words": "I32", "probabilities": "F32", "backoffs": "F32", "first": "I32", "sizes": "I64", "rule": "F32"}
 MAX_NODES = 2**31 - 2
@@ -77,9 +74,9 @@ class Trie:
 
     def save(self, path: Path) -> None:
         """Write one safetensors file."""
-        save_tensors(path, {
-            "words": self.words, "probabilities": self.probabilities, "backoffs": self.backoffs, "first": self.first,
-            "sizes": self.sizes, "rule": np.array([self.missing, self.absolute], np.float32),
+        save_pieces(path, {
+            "words": [self.words], "probabilities": [self.probabilities], "backoffs": [self.backoffs],
+            "first": [self.first], "sizes": [self.sizes], "rule": [np.array([self.missing, self.absolute], np.float32)],
         })
 
     @classmethod
@@ -89,7 +86,7 @@ class Trie:
         if {name: dtype for name, (dtype, _) in found.items()} != DTYPES:
             names = ", ".join(sorted(found)) or "none"
             raise InputError(f"{path} must hold the arrays of an n-gram model, got {names}")
-        arrays = _map(path)
+        arrays = map_pieces(path)
         trie = cls(*(arrays[name] for name in ("words", "probabilities", "backoffs", "first", "sizes")),
                    missing=float(arrays["rule"][0]), absolute=bool(arrays["rule"][1]))
         if problem := trie.problem():
@@ -114,65 +111,3 @@ class Trie:
             if (np.diff(self.first[start : start + BLOCK + 1]) < 0).any():
                 return "its lists of children overlap"
         return ""
-
-
-def assemble(counts: Counts, estimates: Estimates, *, allocate: Allocate = in_memory,
-             check: Callable[[], None] = lambda: None) -> Trie:
-    """The tree of counted n-grams with their estimates, without the pruned ones."""
-    pairs = list(zip(counts.levels, estimates.threshold, strict=True))
-    kept = [None if threshold == 0 else level.count > threshold for level, threshold in pairs]
-    sizes = [len(level.count) if keep is None else int(keep.sum()) for level, keep in zip(counts.levels, kept, strict=True)]
-    nodes, inner = sum(sizes), sum(sizes[:-1])
-    if nodes > MAX_NODES:
-        raise InputError(f"model must have at most {MAX_NODES:,} n-grams, got {nodes:,}; use a lower order or prune")
-    words = allocate("words", (nodes,), np.int32)[:nodes]
-    probabilities = allocate("probabilities", (nodes,), np.float32)[:nodes]
-    backoffs = allocate("backoffs", (inner,), np.float32)[:inner]
-    first = allocate("first", (inner + 1,), np.int32)[: inner + 1]
-    first[0] = sizes[0] if inner else 0
-    end = 0
-    for k, (level, keep) in enumerate(zip(counts.levels, kept, strict=True)):
-        check()
-        begin, end = end, end + sizes[k]
-        words[begin:end] = _only(level.words, keep)
-        _log(_only(estimates.probabilities[k], keep), probabilities[begin:end])
-        if k < len(counts.levels) - 1:
-            _log(_only(estimates.backoffs[k], keep), backoffs[begin:end])
-            first[begin + 1 : end + 1] = end + _ends(counts.levels[k + 1], keep, kept[k + 1])
-    missing = float(_log(np.array([estimates.missing]), np.empty(1, np.float32))[0])
-    return Trie(words, probabilities, backoffs, first, np.array(sizes), missing=missing, absolute=estimates.absolute)
-
-
-def _ends(level: Level, histories: np.ndarray | None, keep: np.ndarray | None) -> np.ndarray:
-    """How many kept n-grams of a level continue each kept history or one before it. What is kept has kept histories."""
-    ends = level.first[1:]
-    if keep is not None:
-        before = np.zeros(len(keep) + 1, np.int32)
-        np.cumsum(keep, out=before[1:])
-        ends = before[ends]
-    return _only(ends, histories)
-
-
-def _only(values: np.ndarray, keep: np.ndarray | None) -> np.ndarray:
-    return values if keep is None else values[keep]
-
-
-def _log(values: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """log10 of each, written to a float32 array."""
-    with np.errstate(divide="ignore"):
-        return np.log10(values, out=out, casting="same_kind")
-
-
-def _map(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a checked safetensors file, read-only views of the mapped file."""
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    data = np.asarray(np.memmap(path, np.uint8, "r"))  # plain arrays: Numba recognizes a memmap's type slowly
-    kinds = {"I32": np.int32, "F32": np.float32, "I64": np.int64}
-    arrays = {}
-    for name, entry in header.items():
-        if name != "__metadata__":
-            start, stop = (8 + length + offset for offset in entry["data_offsets"])
-            arrays[name] = data[start:stop].view(kinds[entry["dtype"]]).reshape(entry["shape"])
-    return arrays

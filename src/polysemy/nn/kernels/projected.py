@@ -1,7 +1,7 @@
 """All steps of projected LSTM layers in one run: bfloat16 on a processor that multiplies it.
 
-As in `recurrent.py`, each thread takes its rows through all steps.  Several layers of one size run side by side: n = k b
-rows, b of each layer.  A row begins anew where `fresh` is not 0.
+As in `recurrent.py`, each thread takes its rows through all steps.  Several layers of one size run side by side:
+n = k b rows, b of each layer.  A row begins anew where `fresh` is not 0.
 """
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def forward_steps(inputs: Tensor, recurrent: Tensor, projection: Tensor, fresh: 
     gates, cells = torch.empty_like(inputs), torch.empty(t, k, b, d)
     shown, befores = _roomy(inputs, t, k, b, d), _roomy(inputs, t, k, b, p)
     outputs = inputs.new_empty(t, k, b, p)
-    run(_forward_steps, t, k * b, b, d, p, _pairs(recurrent.transpose(1, 2)), _pairs(projection.transpose(1, 2)), inputs,
-        gates, cells, shown, befores, outputs, _marks(fresh, t, k * b))
+    run(_forward_steps, t, k * b, b, d, p, _pairs(recurrent.transpose(1, 2)), _pairs(projection.transpose(1, 2)),
+        inputs, gates, cells, shown, befores, outputs, _marks(fresh, t, k * b))
     return gates, cells, shown, befores, outputs
 
 
@@ -140,7 +140,7 @@ def backward_steps(gates: Tensor, cells: Tensor, recurrent: Tensor, projection: 
 
 
 def _pairs(weight: Tensor) -> Tensor:
-    """(k, m / 2, n) words of (k, m, n) bfloat16: neighbors along the sum m side by side, as `tile.product` reads them."""
+    """(k, m / 2, n) words of (k, m, n) bfloat16, two neighbors along the sum m in each, for `tile.product`."""
     k, m, n = weight.shape
     return weight.reshape(k, m // 2, 2, n).transpose(2, 3).contiguous().view(torch.int32)[..., 0]
 
