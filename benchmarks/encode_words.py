@@ -60,8 +60,8 @@ def main() -> None:
     ours = results["ours"]
     for tool in ("ours", "ours-words"):
         if (found := results.get(tool)) and "reason" not in found:
-            print(f"  {tool}: peak memory {found['peak'] / 1e6:.0f} MB, {found['before'] / 1e6:.0f} before reading; the "
-                  f"numbers take {found['encoded'] / 1e6:.0f} MB: "
+            print(f"  {tool}: peak memory {found['peak'] / 1e6:.0f} MB, {found['before'] / 1e6:.0f} before reading; "
+                  f"the numbers take {found['encoded'] / 1e6:.0f} MB: "
                   f"{(found['peak'] - found['before']) / found['encoded']:.2f} times that (target {MEMORY_TARGET})")
     speed = ours["words"] / ours["wall"]
     print(f"  target {TARGET / 1e6:.0f} million words/s on 2 cores: {'reached' if speed >= TARGET else 'MISSED'}")

@@ -52,7 +52,8 @@ def main() -> None:
         peers = kenlm(model, plain, folder, args)
         for name, speed in peers.items():
             for kind, ours in fast.items():
-                print(f"    {kind}: {ours:.2f} M tokens a CPU-second = {ours / speed:.1f} x KenLM's {name} ({speed:.2f})")
+                print(f"    {kind}: {ours:.2f} M tokens a CPU-second = {ours / speed:.1f} x KenLM's {name} "
+                      f"({speed:.2f})")
         distribution(model, ids, folder)
 
 

@@ -25,7 +25,9 @@ COMMANDS = {
     "compare": "DIR --help --output",
     "fill": "DIR TEXT --device --help --json --threads --top",
     "score": "DIR TEXT --device --help --json --threads",
-    "generate": "DIR TEXT --device --help --json --seed --temperature --threads --words",
+    "generate": "DIR TEXT --device --greedy --help --json --repetition-penalty --seed --temperature --threads --tokens "
+    "--top-k --top-p",
+    "attention": "DIR TEXT --device --head --help --json --layer --output --pair --threads --words",
     "classify": "DIR TEXT --device --help --json --threads --top",
     "embed": "DIR FILE --device --help --json --layer --output --pairs --pooling --threads",
     "order": "DIR FILE --device --help --json --threads",
@@ -34,7 +36,7 @@ COMMANDS = {
     "analogy": "A B C DIR --among --help --json --method --top",
     "similarity": "DIR WORD --help --json --pairs",
     "convert": "DST SRC --from --help --to",
-    "demo": "DIR NAME --help --json --words",
+    "demo": "DIR NAME --help --json --output --words",
 }
 
 

@@ -119,5 +119,5 @@ def test_every_demonstration_has_a_picture(name: str, scaled: dict[str, Any], tm
     svg = draw(name, found, tmp_path / "a.svg").read_text()
     assert svg.startswith("<svg")
     assert "var(--" not in svg
-    with pytest.raises(InputError, match="picture must be a file name that ends in .png or .svg"):
+    with pytest.raises(InputError, match="picture must be a file name that ends in"):
         draw(name, found, tmp_path / "a.pdf")

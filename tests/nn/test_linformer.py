@@ -124,6 +124,9 @@ def test_a_document_beyond_the_length_is_one_clear_line() -> None:
 def test_settings_choose_it_for_bert_and_albert() -> None:
     settings = {"model.transformer.attention": "linformer", "model.transformer.attention.length": "64",
                 "model.transformer.attention.rank": "16", "model.transformer.attention.sharing": "key_value"}
+    with pytest.raises(InputError, match=r"training\.length must be at most the model's attention\.length 64, got 128"):
+        with_settings(bert.configure("tiny", vocab_size=50), settings)
+    settings = {"training.length": "64", **settings}
     for module in (bert, albert):
         config = with_settings(module.configure("tiny", vocab_size=50), settings)
         assert config.model.transformer.attention == Linformer(length=64, rank=16, sharing="key_value")

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -72,8 +73,8 @@ def found(stairs: bool = False) -> AttentionMap:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = write_view(found(), tmp_path_factory.mktemp("view") / "view.html", title=EVIL, model="runs/bert", names=NAMES)
-    return path.read_text()
+    path = tmp_path_factory.mktemp("view") / "view.html"
+    return write_view(found(), path, title=EVIL, model="runs/bert", names=NAMES).read_text()
 
 
 def data_of(page: str) -> dict[str, Any]:
@@ -174,7 +175,7 @@ def test_names_in_the_picture_do_not_overlap() -> None:
     boxes = [text.get_window_extent(renderer) for text in figure.axes[0].texts]
     assert len(boxes) == 120
     for side in (boxes[:60], boxes[60:]):
-        assert not any(a.overlaps(b) for a, b in zip(side[:-1], side[1:], strict=True))
+        assert not any(a.overlaps(b) for a, b in itertools.pairwise(side))
     assert all(box.x0 >= 0 and box.y1 <= figure.bbox.y1 for box in boxes)
 
 

@@ -5,6 +5,9 @@ import gzip
 import json
 import lzma
 import os
+import shutil
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -224,3 +227,26 @@ def test_stopping_keeps_what_was_read(monkeypatch):
     assert len(asked) == 3
     assert 0 < found.vocabulary.total < 100 * 16
     assert found.tokens[-1] == -1
+
+
+MEASURE = """
+import json, resource, sys
+from polysemy.text.corpus import Corpus, text_documents
+from polysemy.text.encoded import encode
+from polysemy.text.vocabulary import WordConfig
+encode(text_documents(["compile a a"]), WordConfig(min_count=1))
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if sys.platform == "linux" else 1)
+before = peak()
+found = encode(Corpus(sys.argv[1]), WordConfig())
+print(json.dumps([peak() - before, found.tokens.nbytes]))
+"""
+
+
+@pytest.mark.slow
+def test_memory_stays_near_the_size_of_the_encoded_text(shared_data, tmp_path):
+    with lzma.open(shared_data / "english/train.txt.xz") as file, open(tmp_path / "a.txt", "wb") as target:
+        shutil.copyfileobj(file, target)
+    done = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path / "a.txt")], capture_output=True, check=True)
+    peak, size = json.loads(done.stdout)
+    assert size > 70e6
+    assert peak < 1.3 * size

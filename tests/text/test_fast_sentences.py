@@ -12,10 +12,10 @@ from polysemy.text import fast_sentences
 from polysemy.text.part import sentence_starts
 
 PIECES = (
-    "He", "he", "said", "She left", "Mr", "dr", "no", "No", "U.S", "J", "p", "I", "iv", "12", "1994", "xi", "etc", "co",
-    "e.g", "Éa", "éa", "中国", "说", "𠀀", "٣", "antidisestablish", "_em_", "don't", "a-b", "O’Neil", "Smith", "thought",
-    ".", "!", "?", "…", "...", ". . .", "。", "！", "？", "।", "，", "\"", "'", "“", "”", "’", ")", "(", "]", "[", "」",
-    "「", "—", "--", ",", ";", ":", "*", "&", "#", " ", " ", " ", "  ", "\n", "\n\n", "\u00a0", "\u3000", "\t", "\x1c",
+    "He", "he", "said", "She left", "Mr", "dr", "no", "No", "U.S", "J", "p", "I", "iv", "12", "1994", "xi", "etc",
+    "co", "e.g", "Éa", "éa", "中国", "说", "𠀀", "٣", "antidisestablish", "_em_", "don't", "a-b", "O’Neil", "Smith",
+    "thought", ".", "!", "?", "…", "...", ". . .", "。", "！", "？", "।", "，", "\"", "'", "“", "”", "’", ")", "(",
+    "]", "[", "」", "「", "—", "--", ",", ";", ":", "*", "&", "#", " ", " ", " ", "  ", "\n", "\n\n", "\u00a0", "\u3000", "\t", "\x1c",
 )
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=24).map("".join)
 
@@ -34,7 +34,8 @@ def test_compiled_borders_are_those_of_the_rules(texts):
 
 
 def test_wrapped_and_uncased_texts_keep_their_borders():
-    wrapped = "\n".join(["A line of some sixty characters that was cut there. It goes", "on behind the cut. And on."] * 4)
+    lines = ["A line of some sixty characters that was cut there. It goes", "on behind the cut. And on."]
+    wrapped = "\n".join(lines * 4)
     uncased = "it was good. we liked it. they did too. that is all.\nso it was. we were glad. ok. bye."
     assert same([wrapped, "One. Two.", uncased, "", wrapped + "\n" + uncased])
 

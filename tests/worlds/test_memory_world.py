@@ -27,7 +27,7 @@ def model_with(memory: int) -> PretrainingModel:
     config = SegmentMemoryConfig(
         embedding=EmbeddingConfig(vocab_size=SYMBOLS, position=None, norm=False, dropout=0.0),
         transformer=TransformerConfig(hidden_size=64, num_layers=2, num_heads=2, intermediate_size=128, causal=True,
-                                      norm="pre", dropout=0.0, attention_dropout=0.0, initializer="gpt2"),
+                                      norm="pre", dropout=0.0, attention_dropout=0.0, initializer="xavier"),
         memory=memory, same_length=False)
     return PretrainingModel(config, ("next_token",), seed=1)
 
@@ -66,4 +66,4 @@ def loss_of_repeats(memory: int, steps: int) -> float:
 def test_a_repeat_beyond_the_segment_is_learned_with_a_memory_alone() -> None:
     floor = math.log(SYMBOLS)
     assert loss_of_repeats(0, 300) > 0.97 * floor
-    assert loss_of_repeats(48, 600) < 0.05 * floor
+    assert loss_of_repeats(48, 450) < 0.1 * floor

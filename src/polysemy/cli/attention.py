@@ -43,8 +43,8 @@ def attention(args: argparse.Namespace) -> None:
     rows = [(piece, *(f"{shown.asked[j]} {100 * weight:.0f} %" for j, weight in row), *[""] * (TOP - len(row)))
             for piece, row in zip(shown.pieces, looks, strict=True)]
     text = table(("piece", "looks at", "then", "then"), rows)
-    emit(args, _value(args, shown, looks), f"{text}\n{_which(args)}; weights are not an explanation (-o NAME.html shows "
-         "all of them)")
+    emit(args, _value(args, shown, looks), f"{text}\n{_which(args)}; weights are not an explanation (-o NAME.html "
+         "shows all of them)")
 
 
 def _load(args: argparse.Namespace) -> Any:

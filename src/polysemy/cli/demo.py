@@ -5,13 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from polysemy.cli.printing import emit, note, table
 from polysemy.errors import InputError
-
-PICTURES = ("vanish", "scale", "heads", "masks")
-"""demonstrations that -o draws"""
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -38,13 +34,12 @@ DRAWN: dict[str, tuple[str, ...]] = {
 
 def _drawn(args: argparse.Namespace) -> None:
     import importlib
-    from pathlib import Path
 
     if args.output and Path(args.output).suffix.lower() not in (".png", ".svg"):
         raise InputError(f"output must be a file name that ends in .png or .svg, got {args.output}")
     module = importlib.import_module(f"polysemy.demos.{args.name}")
     if args.name in ("vanish", "heads"):
-        note("training three small models, about a minute ..." if args.name == "vanish" else "training, a few seconds ...")
+        note(f"training {'three' if args.name == 'vanish' else 'six'} small models, up to a minute ...")
     found = getattr(module, args.name)()
     told = module.told(found)
     if isinstance(told, str):

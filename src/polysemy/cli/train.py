@@ -126,10 +126,10 @@ def show(args: argparse.Namespace) -> None:
     import tempfile
 
     from polysemy.models import find_recipe
-    from polysemy.text.batches import Batches
     from polysemy.text.show import render
     from polysemy.text.tokenizer import Tokenizer
     from polysemy.training.prepared import prepare_text
+    from polysemy.training.pretrain import make_batches
 
     if args.examples < 1:
         raise InputError(f"--examples must be at least 1, got {args.examples}")
@@ -141,15 +141,7 @@ def show(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="polysemy-") as work:
         text = prepare_text(corpus, config, work, tokenizer=tokenizer, unit=args.unit)
         rows = max(args.examples, 1)
-        batches = Batches(
-            text.train,
-            text.tokenizer,
-            config.segments,
-            config.corruption,
-            batch_size=rows,
-            length=config.training.length,
-            seed=args.seed,
-        )
+        batches = make_batches(config, text.train, text.tokenizer, args.seed, batch_size=rows)
         batch = batches[args.step]
         names = getattr(config.segments, "pair_names", None)
         print("\n\n".join(plain_lines(render(batch, text.tokenizer, row, pair_names=names)) for row in range(rows)))

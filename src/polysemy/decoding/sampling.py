@@ -16,8 +16,8 @@ from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.runtime import seed_for
 
-FIRST_GUESS = 512
-"""tokens that are sorted at first to find the top-p ones; nearly always enough, and sorting all is slow"""
+FIRST_BOUND = 1 / 256
+"""probability above which the top-p tokens are looked for at first"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,16 +90,20 @@ def distribution(logits: np.ndarray, settings: GenerationConfig) -> tuple[np.nda
 
 
 def _likeliest(mass: np.ndarray, top_p: float) -> np.ndarray:
-    """The fewest tokens, likeliest first, whose probabilities reach `top_p`."""
-    if len(mass) > 2 * FIRST_GUESS:
-        least = np.partition(mass, len(mass) - FIRST_GUESS)[len(mass) - FIRST_GUESS]
-        best = np.flatnonzero(mass > least)  # those as likely as the last one could be cut at any place
+    """The fewest tokens, likeliest first, whose probabilities reach `top_p`.
+
+    They are among those above a bound whose sum is more than that, so few are sorted: sorting all is slow.
+    """
+    bound, least = FIRST_BOUND, (1 - top_p) / len(mass) / 2
+    while bound > least:
+        best = np.flatnonzero(mass >= bound)
         if mass[best].sum() > top_p:
-            return best[_likeliest_of_all(mass[best], top_p)]
-    return _likeliest_of_all(mass, top_p)
+            return best[_cut(mass[best], top_p)]
+        bound /= 8
+    return _cut(mass, top_p)
 
 
-def _likeliest_of_all(mass: np.ndarray, top_p: float) -> np.ndarray:
+def _cut(mass: np.ndarray, top_p: float) -> np.ndarray:
     order = np.argsort(-mass, kind="stable")
     before = np.cumsum(mass[order]) - mass[order]
     return order[:max(1, int(np.count_nonzero(before < top_p)))]

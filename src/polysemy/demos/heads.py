@@ -1,8 +1,8 @@
 """More heads are not always better: the same width, the same number of weights, one head to many.
 
-Every position says which symbols stood 1, 3, 5 and 7 places before, in that order: four places to look at at once. One
-head gives one mixture, in which the order is lost. With many heads each is narrow: it has too few numbers to tell places
-apart and to carry a symbol. Every head projects the whole input, not its own slice of it.
+Every position says which symbols stood 1, 3, 5 and 7 places before, in that order: four places to look at at once.
+One head gives one mixture, in which the order is lost. With many heads each is narrow: it has too few numbers to tell
+places apart and to carry a symbol. Every head projects the whole input, not its own slice of it.
 """
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ def told(found: dict[str, Any]) -> tuple[list[str], list[tuple[str, ...]]]:
     most = found["rows"][-1]
     lines = [
         f"width {found['size']}, {len(found['lags'])} places to look at: best with {best['heads']} heads "
-        f"({100 * best['accuracy']:.0f} %); one head {100 * found['rows'][0]['accuracy']:.0f} %, {most['heads']} heads of "
-        f"{most['head_size']} {100 * most['accuracy']:.0f} % (chance {100 * found['chance']:.0f} %)"
+        f"({100 * best['accuracy']:.0f} %); one head {100 * found['rows'][0]['accuracy']:.0f} %, {most['heads']} heads "
+        f"of {most['head_size']} {100 * most['accuracy']:.0f} % (chance {100 * found['chance']:.0f} %)"
     ]
     rows = [(str(row["heads"]), str(row["head_size"]), f"{row['parameters']:,}", f"{100 * row['accuracy']:.1f} %",
              f"{row['loss']:.3f}") for row in found["rows"]]

@@ -48,5 +48,6 @@ def told(found: dict[str, Any]) -> str:
     for mask in found.values():
         rows, columns = len(mask["grid"]), len(mask["grid"][0])
         lines = [" ".join(LOOKS if cell else HIDDEN for cell in row) for row in mask["grid"]]
-        blocks.append("\n".join([f"{mask['title']}: {mask['pairs']} of {rows * columns} pairs; {mask['note']}", *lines]))
+        heading = f"{mask['title']}: {mask['pairs']} of {rows * columns} pairs; {mask['note']}"
+        blocks.append("\n".join([heading, *lines]))
     return "\n\n".join(blocks)

@@ -1,8 +1,8 @@
 """Why scores are divided by the root of their width: without it the softmax saturates and its gradient dies.
 
-Entries of queries and keys have variance 1, so a score, a sum of k products, has variance k. At k = 1,024 the largest of
-64 scores is some 70 above the mean and takes all: the derivative of the softmax, diag(p) - p p^T, goes to 0 (Vaswani et
-al. 2017, section 3.2.1). T5 has no division and begins with queries smaller by the root of k: the same scores at the
+Entries of queries and keys have variance 1, so a score, a sum of k products, has variance k. At k = 1,024 the largest
+of 64 scores is some 70 above the mean and takes all: the derivative of the softmax, diag(p) - p p^T, goes to 0 (Vaswani
+et al. 2017, section 3.2.1). T5 has no division and begins with queries smaller by the root of k: the same scores at the
 start, other steps afterwards.
 """
 from __future__ import annotations
@@ -34,7 +34,8 @@ def scale(widths: Sequence[int] = WIDTHS, *, keys: int = KEYS, seed: int = 0) ->
         raise InputError(f"widths must be at least 1 and keys at least 2, got {list(widths)} and {keys}")
     found: dict[str, Any] = {way: {} for way in WAYS}
     for way in WAYS:
-        measures = [measure(softmax(scores), scores) for scores in (_scores(way, width, keys, seed) for width in widths)]
+        all_scores = [_scores(way, width, keys, seed) for width in widths]
+        measures = [measure(softmax(scores), scores) for scores in all_scores]
         found[way] = {name: [one[name] for one in measures] for name in measures[0]}
     return {"widths": list(widths), "keys": keys, "ways": found}
 
@@ -72,8 +73,8 @@ def _scores(way: str, width: int, keys: int, seed: int) -> np.ndarray:
 def told(found: dict[str, Any]) -> tuple[list[str], list[tuple[str, ...]]]:
     """(sentences, rows: way, width, deviation of scores, entropy, largest weight, gradient) for people."""
     rows = [
-        (way, f"{width:,}", f"{one['deviation'][i]:.1f}", f"{one['entropy'][i]:.2f}", f"{100 * one['largest'][i]:.0f} %",
-         f"{one['gradient'][i]:.1e}")
+        (way, f"{width:,}", f"{one['deviation'][i]:.1f}", f"{one['entropy'][i]:.2f}",
+         f"{100 * one['largest'][i]:.0f} %", f"{one['gradient'][i]:.1e}")
         for way, one in found["ways"].items() for i, width in enumerate(found["widths"])
     ]
     first, last = found["widths"][0], found["widths"][-1]

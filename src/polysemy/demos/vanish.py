@@ -156,8 +156,8 @@ def _attention(size: int, length: int, seed: int) -> nn.Module:
     from polysemy.nn.position import Learned
     from polysemy.nn.transformer import TransformerConfig
 
-    transformer = TransformerConfig(hidden_size=size, num_layers=1, num_heads=4, intermediate_size=2 * size, causal=True,
-                                    norm="pre", initializer="xavier", dropout=0.0, attention_dropout=0.0)
+    transformer = TransformerConfig(hidden_size=size, num_layers=1, num_heads=4, intermediate_size=2 * size,
+                                    causal=True, norm="pre", initializer="xavier", dropout=0.0, attention_dropout=0.0)
     embedding = EmbeddingConfig(vocab_size=SYMBOLS, position=Learned(max_positions=length), dropout=0.0)
     body = Encoder(EncoderConfig(embedding=embedding, transformer=transformer))
     initialize(body, transformer, seed)

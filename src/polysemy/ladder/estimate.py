@@ -18,6 +18,7 @@ BASE_BYTES = 700e6  # Python, torch and a tokenizer in memory
 FLOPS_A_SECOND = 60e9  # of one thread in float32, with padding; rough on purpose
 WORDS_BYTES_A_SECOND = 0.5e6  # counts and word vectors, with all their passes; rough too
 QUESTION_TOKENS, QUESTION_PASSES = 110, 4
+LANGUAGE_TOKENS = 110 + 16 * 17
 STARTING, TIMING = 6.0, {True: 8.0, False: 14.0}  # seconds a rung
 
 
@@ -37,9 +38,12 @@ def estimate(corpus: Documents, rungs: Sequence[Rung], todo: Sequence[Rung], con
             if RECIPES[rung.recipe].fit:
                 seconds += min(60 * minutes, corpus.bytes / WORDS_BYTES_A_SECOND) + STARTING
                 continue
-            cost = cost_of(config_of(rung.recipe, config.size))
+            recipe = config_of(rung.recipe, config.size)
+            cost = cost_of(recipe)
             memory = max(memory, BASE_BYTES + cost.optimizer_bytes + cost.activation_bytes)
             judging = questions * QUESTION_TOKENS * QUESTION_PASSES * cost.inference_flops_per_token
+            if recipe.heads == ("next_token",):  # every token of every candidate's text has its logits made
+                judging = questions * LANGUAGE_TOKENS * cost.flops_per_token / 3
             seconds += 60 * minutes + judging / (FLOPS_A_SECOND * threads) + STARTING + TIMING[config.quick]
     yield (f"{wording.duration(60 * minutes)} of training for each of {len(trained)} at size {config.size}, {threads} "
            f"threads, seed {config.seed}; about {wording.duration(60 * round(seconds / 60))} in all, "

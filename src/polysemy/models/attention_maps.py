@@ -93,7 +93,7 @@ def in_words(found: AttentionMap, queries: Sequence[Span], keys: Sequence[Span] 
 
 
 def choose(found: AttentionMap, layer: int | str = "mean", head: int | str = "mean") -> np.ndarray:
-    """(t, s): one layer (from 1; -1 the last), the `mean` of all or `rollout`, and one head (from 1) or their `mean`."""
+    """(t, s): one layer (from 1; -1 the last), the `mean` of all or `rollout`; one head (from 1) or their `mean`."""
     layers, heads = found.weights.shape[:2]
     chosen_head = head if head == "mean" else number("head", head, heads)
     if layer == "rollout":
@@ -134,7 +134,7 @@ def strongest(weights: np.ndarray, top: int = 3) -> list[list[tuple[int, float]]
 
 def unseen(weights: np.ndarray) -> np.ndarray:
     """(l, h, t, s) -> bool (t, s): where no head of any layer puts any weight, as behind a mask."""
-    return ~weights.any(axis=(0, 1))
+    return np.logical_not(weights.any(axis=(0, 1)))
 
 
 def causal(weights: np.ndarray) -> bool:

@@ -31,6 +31,7 @@ from polysemy.models.hugging_face_files import (
 from polysemy.models.hugging_face_names import FAMILIES, Family, their_groups, to_ours, to_theirs
 from polysemy.models.pretrained import WEIGHTS, PretrainingModel, finite, open_run, write_run
 from polysemy.models.recipe import PretrainingConfig
+from polysemy.nn.attention import Full
 from polysemy.nn.embedding import EmbeddingConfig
 from polysemy.nn.position import Learned, Rotary
 from polysemy.nn.transformer import ActivationName, TransformerConfig
@@ -148,9 +149,10 @@ def family_of(config: EncoderConfig, heads: Sequence[str]) -> str:
     learned = isinstance(e.position, Learned) and c.distance is None
     rotary = e.position is None and c.distance is not None and c.distance.layout == "half" and c.norm == "pre"
     plain = e.norm and not e.scale_tokens and not c.causal and c.scale == "sqrt" and e.norm_eps == c.norm_eps
+    plain = plain and isinstance(c.attention, Full)
     if not plain or not (learned or rotary):
         raise InputError("model must have learned positions (or rotary ones of layout half, with norm pre), one "
-                         "norm_eps, a norm on its embedding, scale sqrt and two-sided attention for a class of "
+                         "norm_eps, a norm on its embedding, scale sqrt and two-sided, full attention for a class of "
                          "transformers to fit, got another; keep it as a run folder")
     if c.norm == "pre":
         if e.factor_size or c.activation != "gelu":

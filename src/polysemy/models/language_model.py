@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from polysemy.capability import Candidate, ClozeItem, Score
@@ -20,8 +21,8 @@ from polysemy.models.encoder import State
 from polysemy.models.text_model import Row, TextModel
 from polysemy.text.words import word_spans
 
-STEP = 256
-"""tokens that a model with a state reads at once"""
+STEP = 512
+"""tokens whose logits are made at once, and that a model with a state reads at once"""
 
 
 class LanguageModel(TextModel):
@@ -103,8 +104,7 @@ class LanguageModel(TextModel):
         """(n,) float32 log-probabilities of the target after (or before) each state (n, d), in bounded memory."""
         parts = []
         for some, wanted in zip(states.split(STEP), targets.split(STEP), strict=True):
-            logits = self.logits(some, direction).float()
-            parts.append(logits.gather(-1, wanted[:, None])[:, 0] - logits.logsumexp(-1))
+            parts.append(-F.cross_entropy(self.logits(some, direction).float(), wanted, reduction="none"))
         return torch.cat(parts) if parts else states.new_zeros(0)
 
     def logits(self, states: Tensor, direction: str = "next_token") -> Tensor:

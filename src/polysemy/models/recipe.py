@@ -136,3 +136,7 @@ class PretrainingConfig(Config):
             raise InputError(
                 f"training.length must be at most the model's max_positions {positions}, got {self.training.length}"
             )
+        longest = getattr(getattr(getattr(self.model, "transformer", None), "attention", None), "length", None)
+        if longest is not None and longest < self.training.length:
+            raise InputError(f"training.length must be at most the model's attention.length {longest}, got "
+                             f"{self.training.length}; set model.transformer.attention.length before training.length")

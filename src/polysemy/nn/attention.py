@@ -217,4 +217,4 @@ def attention_weights(q: Float[Tensor, "b h t e"], k: Float[Tensor, "b h s e"], 
                       factor: float) -> Float[Tensor, "b h t s"]:
     """The softmax of the scores, in float32 or better, where a row that may look at nothing is 0 throughout."""
     scores = (q @ k.transpose(-1, -2)) * factor
-    return masked_softmax(scores, visibility.dense(*scores.shape[-2:], q.device))
+    return masked_softmax(scores, visibility.dense(scores.shape[-2], scores.shape[-1], q.device))

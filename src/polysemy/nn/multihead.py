@@ -105,18 +105,21 @@ class MultiheadAttention(nn.Module):
         if key.shape[:2] != value.shape[:2] or len(query) != len(key):
             raise AssertionError("key and value must have one length and all inputs one batch size, got "
                                  f"{tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}")
-        weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-        if self.in_proj_weight is not None:
-            weights = self.in_proj_weight.chunk(3)
         biases = (None, None, None) if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
-        q, k, v = (F.linear(x, weight, bias) for x, weight, bias in zip((query, key, value), weights, biases,
-                                                                      strict=True))
+        q, k, v = (F.linear(x, weight, bias)
+                   for x, weight, bias in zip((query, key, value), self._weights(), biases, strict=True))
         if self.bias_k is not None and self.bias_v is not None:
             k, v = (torch.cat([x, extra.expand(len(x), 1, -1)], 1) for x, extra in ((k, self.bias_k), (v, self.bias_v)))
         if self.add_zero_attn:
             k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
         q, k, v = (x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in (q, k, v))
         return q, k, v
+
+    def _weights(self) -> tuple[Tensor, ...]:
+        """The matrices of queries, keys and values."""
+        if self.in_proj_weight is not None:
+            return self.in_proj_weight.chunk(3)
+        return tuple(x for x in (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight) if x is not None)
 
     def _masks(self, q: Tensor, s: int, keys: int, padding: Tensor | None, attn_mask: Tensor | None
                ) -> tuple[Bool[Tensor, "#b #h #t s"] | None, Float[Tensor, "#b #h #t s"] | None]:

@@ -291,6 +291,8 @@
     const small = new OffscreenCanvas(s, t);
     small.getContext("2d").putImageData(pixels(view.w, view.blank, t, s, colors), 0, 0);
     const every = Math.ceil(12 / cell);
+    ruler.font = font;
+    const short = { q: view.q.map((token) => fit(ruler, token.text, left - 8)), k: view.k.map((token) => fit(ruler, token.text, top - 8)) };
     const paintAll = () => {
       const index = active(), out = state.direction === "out";
       brush.imageSmoothingEnabled = false;
@@ -311,11 +313,10 @@
         if (i % every && i !== marked) return;
         if (every > 1 && marked >= 0 && i !== marked && Math.abs(i - marked) < every) return;
         into.fillStyle = i === marked ? colors.mark : token.mark ? colors.muted : colors.ink;
-        const text = fit(into, token.text, (upright ? top : left) - 8);
         into.save();
         if (upright) { into.translate((i + 0.5) * cell, top - 5); into.rotate(-Math.PI / 2); into.textAlign = "left"; }
         else { into.translate(left - 5, (i + 0.5) * cell); into.textAlign = "right"; }
-        into.fillText(text, 0, 0);
+        into.fillText(short[upright ? "k" : "q"][i], 0, 0);
         into.restore();
       });
     };
@@ -476,5 +477,6 @@
   state.pinned = sharpest();
   drawThumbs();
   change();
+  reveal();
   document.documentElement.dataset.ready = "yes";
 })();

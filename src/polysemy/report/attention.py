@@ -82,7 +82,7 @@ def payload(found: AttentionMap, *, words: bool = False, names: Names | None = N
         wanted = len(found.pieces if side == "queries" else found.asked)
         if labels is not None and len(labels.pieces) != wanted:
             raise InputError(f"names of {side} must be {wanted}, one a piece, got {len(labels.pieces)}")
-    layers, heads, t, s = found.weights.shape
+    layers, heads = found.weights.shape[:2]
     unit = FINE if found.weights.size <= MANY else COARSE
     return {
         "layers": layers, "heads": heads, "unit": unit, "words": words, "causal": causal(found.weights),

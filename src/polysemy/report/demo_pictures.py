@@ -58,7 +58,7 @@ def vanish(found: Mapping[str, Any]) -> Figure:
     _percent(panels[2])
     for axes in panels:
         axes.set_xlabel("distance", fontsize=9, color=color("muted"))
-    _legend(panels[0], "lower left")
+    _legend(panels[0])
     return figure
 
 
@@ -80,7 +80,7 @@ def scale(found: Mapping[str, Any]) -> Figure:
         axes.set_xticks(found["widths"], [f"{width:,}" for width in found["widths"]])
         axes.set_xticks([], minor=True)
         axes.set_xlabel("width of a head", fontsize=9, color=color("muted"))
-    _legend(gradient, "lower left")
+    _legend(gradient)
     return figure
 
 
@@ -108,8 +108,10 @@ def masks(found: Mapping[str, Any]) -> Figure:
 
     cell, gap, above = 0.145, 0.42, 0.36
     shapes = [(len(mask["grid"]), len(mask["grid"][0])) for mask in found.values()]
-    rows = _wrapped([columns * cell + gap for _, columns in shapes], 9.2)
-    wide = max(sum(shapes[i][1] * cell + gap for i in row) for row in rows) + 0.1
+    rooms = [max(columns * cell, 0.068 * len(mask["title"])) + gap  # a narrow grid may have a wide title
+             for (_, columns), mask in zip(shapes, found.values(), strict=True)]
+    rows = _wrapped(rooms, 9.2)
+    wide = max(sum(rooms[i] for i in row) for row in rows) + 0.1
     heights = [max(max(shapes[i][0] for i in row) * cell, 1.0) + above for row in rows]
     figure = _figure(wide, sum(heights) + 0.2)
     top, all_masks = sum(heights) + 0.1, list(found.values())
@@ -118,12 +120,13 @@ def masks(found: Mapping[str, Any]) -> Figure:
         left = 0.2
         for i in row:
             (t, s), mask = shapes[i], all_masks[i]
-            axes = figure.add_axes((left / wide, (top - above - t * cell + 0.1) / high, s * cell / wide, t * cell / high))
+            low = top - above - t * cell + 0.1
+            axes = figure.add_axes((left / wide, low / high, s * cell / wide, t * cell / high))
             axes.pcolormesh(np.array(mask["grid"])[::-1], cmap=_two_colors(), vmin=0, vmax=1, edgecolors="white",
                             linewidth=0.8)
             axes.set_axis_off()
             figure.text(left / wide, (top - 0.02) / high, mask["title"], fontsize=8.5, color=color("ink"), va="top")
-            left += s * cell + gap
+            left += rooms[i]
         top -= height
     return figure
 
@@ -156,8 +159,8 @@ def _line(axes: Axes, x: Sequence[float], y: Sequence[float], kind: str) -> None
     axes.plot(x, y, color=color(TINTS[kind]), marker=marker, markersize=4, linewidth=1.7, label=NAMES[kind])
 
 
-def _legend(axes: Axes, place: str) -> None:
-    axes.legend(loc=place, fontsize=8.5, frameon=False, labelcolor=color("ink"), handlelength=1.6)
+def _legend(axes: Axes) -> None:
+    axes.legend(loc="lower left", fontsize=8.5, frameon=False, labelcolor=color("ink"), handlelength=1.6)
 
 
 def _percent(axes: Axes, top: float = 1.05) -> None:

@@ -26,6 +26,7 @@ from polysemy.text.vocabulary import UNKNOWN, Vocabulary, WordConfig
 if TYPE_CHECKING:
     from polysemy.text.word_reading import WordReader
     from polysemy.text.word_store import WordStore
+    from polysemy.text.word_table import WordTable
 
 MEMORY_BYTES = 1 << 30
 """Numbers kept in memory when there is a folder to put more into."""

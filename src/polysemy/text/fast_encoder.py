@@ -23,6 +23,7 @@ import numpy as np
 
 from polysemy.text import fast_kernels as kernels
 from polysemy.text.encoding import Flat, check_texts, slices
+from polysemy.text.fast_cache import Cache
 from polysemy.text.fast_check import check_lines
 from polysemy.text.fast_cutting import LONGEST_MERGED, Scratch
 from polysemy.text.fast_tables import (
@@ -197,8 +198,8 @@ class FastEncoder:
         return output
 
 
-def _new_cache(words: int) -> kernels.Cache:
-    return kernels.Cache(np.full(2 * words, -1, np.int32), pages(8 * words, np.uint64).reshape(-1, 8),
+def _new_cache(words: int) -> Cache:
+    return Cache(np.full(2 * words, -1, np.int32), pages(8 * words, np.uint64).reshape(-1, 8),
                          np.zeros(4 * words, np.uint32), np.zeros((4 * words, 3), np.int32), np.zeros(3, np.int64))
 
 

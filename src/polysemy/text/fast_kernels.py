@@ -11,7 +11,24 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from polysemy.text.fast_cutting import PLAIN, SPACED, WHITE, cut_word
+from polysemy.text.fast_cache import (
+    FACTS,
+    FIVE,
+    HALF,
+    HIGH,
+    INSIDE,
+    LONGEST_KEPT,
+    LOW,
+    LOW_FIVE,
+    LOW_HALF,
+    PIECES,
+    PLACES,
+    hash_of,
+    key_of,
+    new_word,
+    same_text,
+)
+from polysemy.text.fast_cutting import PLAIN, SPACED, WHITE
 from polysemy.text.fast_tables import (
     ALONE,
     BERT_RULE,
@@ -26,24 +43,6 @@ from polysemy.text.fast_tables import (
 )
 
 DONE, FULL, LEAVE_ROW = range(3)
-LONGEST_KEPT = 16  # characters of a word in the cache
-LOW, HIGH, FACTS, PIECES, PLACES = 0, 1, 2, 3, 7
-"""Columns of a row of the cache: the word's characters, eight a column, if all are below 256, else a hash and 0; facts:
-what stands before it, 4 if it is known by a hash, 8 times its length, and in the high half the number of pieces; up to
-four pieces as id, start, end in 32, 5 and 5 bits; where its pieces and, in the high half, its characters are kept."""
-INSIDE = PLACES - PIECES  # pieces that are in the row
-FACTOR, FACTOR_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
-HALF, LOW_HALF, FIVE, LOW_FIVE = np.uint64(32), np.uint64(0xFFFFFFFF), np.uint64(5), np.uint64(31)
-
-
-class Cache(NamedTuple):
-    """Words met before: slots -> row; a row is a line of the processor's cache. state: rows, characters, pieces used."""
-
-    slots: np.ndarray  # int32, -1 empty
-    rows: np.ndarray  # uint64 (rows, 8)
-    text: np.ndarray  # uint32, of the words that are known by a hash
-    pieces: np.ndarray  # int32 (pieces, 3): id, start, end, of the words that have more than four
-    state: np.ndarray  # int64 (3,)
 
 
 class Output(NamedTuple):
@@ -134,17 +133,17 @@ def encode_rows(rule, text, bounds, row, characters, vocabulary, cache, scratch,
             if at == end:
                 continue
             size = end - at
-            low, high, wide = _key(text, at, end)
+            low, high, wide = key_of(text, at, end)
             facts = np.uint64(size << 3 | wide << 2 | before)
-            slot = _hash(low, high, before) & mask
+            slot = hash_of(low, high, before) & mask
             entry = np.int64(slots[slot])
             while entry >= 0 and not (rows[entry, LOW] == low and rows[entry, HIGH] == high
                                       and rows[entry, FACTS] & LOW_HALF == facts
-                                      and (wide == 0 or _same(text, at, size, known, rows[entry, PLACES] >> HALF))):
+                                      and (wide == 0 or same_text(text, at, size, known, rows[entry, PLACES] >> HALF))):
                 slot = (slot + np.uint64(1)) & mask
                 entry = np.int64(slots[slot])
             if entry < 0:
-                entry = _new_word(text, at, end, before, (low, high, facts, slot), characters, vocabulary, cache,
+                entry = new_word(text, at, end, before, (low, high, facts, slot), characters, vocabulary, cache,
                                   scratch)
                 if entry < 0:
                     return row, LEAVE_ROW
@@ -170,41 +169,6 @@ def encode_rows(rule, text, bounds, row, characters, vocabulary, cache, scratch,
         row += 1
         splits[row] = out
     return row, DONE
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _key(text, at, end):
-    """(low, high, 0) with the characters of a word in 16 bytes, or (a hash, 0, 1) if they do not fit."""
-    low, high, seen = np.uint64(0), np.uint64(0), np.uint32(0)
-    if end - at <= LONGEST_KEPT:
-        for place in range(at, min(end, at + 8)):
-            seen |= text[place]
-            low |= np.uint64(text[place]) << np.uint64(place - at << 3)
-        for place in range(at + 8, end):
-            seen |= text[place]
-            high |= np.uint64(text[place]) << np.uint64(place - at - 8 << 3)
-        if seen < 256:
-            return low, high, 0
-    low = FACTOR
-    for place in range(at, end):
-        low = (low ^ np.uint64(text[place])) * FACTOR_2
-        low ^= low >> HALF
-    return low, np.uint64(0), 1
-
-
-@numba.njit(cache=True, nogil=True)
-def _hash(low, high, before):
-    mixed = (low + np.uint64(before)) * FACTOR
-    mixed = (mixed ^ mixed >> HALF ^ high) * FACTOR_2
-    return mixed ^ mixed >> HALF
-
-
-@numba.njit(cache=True, nogil=True)
-def _same(text, at, size, known, start):
-    equal = True
-    for place in range(size):
-        equal &= known[np.int64(start) + place] == text[at + place]
-    return equal
 
 
 @numba.njit(cache=True, nogil=True)
@@ -296,45 +260,3 @@ def _contraction(text, at, stop, forms):
         if (after == 101 and (letter == 114 or letter == 118)) or (after == 108 and letter == 108):
             return at + 3
     return at
-
-
-@numba.njit(cache=True, nogil=True)
-def _new_word(text, at, end, before, key, characters, vocabulary, cache, scratch):
-    """Cut a word that was not met before and keep it; returns its row, or -1 when the library must do the text."""
-    count = cut_word(text, at, end, before, characters, vocabulary, scratch)
-    if count < 0 or end - at > len(cache.text) or count > len(cache.pieces):
-        return np.int64(-1)
-    return _remember(text[at:end], key, count, cache, scratch.pieces)
-
-
-@numba.njit(cache=True, nogil=True)
-def _remember(word, key, count, cache, pieces):
-    """Keep a word and return its row; when there is no room left the cache is emptied first.
-
-    A long word, which is rarely met again, is written but not kept: its row is good until the next one is written.
-    """
-    low, high, facts, slot = key
-    state, size, rows = cache.state, len(word), cache.rows
-    if state[0] >= len(rows) or state[1] + size > len(cache.text) or state[2] + count > len(cache.pieces):
-        cache.slots[:] = -1
-        state[:] = 0
-        slot = _hash(low, high, facts & np.uint64(3)) & np.uint64(len(cache.slots) - 1)
-    row, characters, kept = state[0], np.int64(0), np.int64(0)
-    if facts & np.uint64(4):
-        characters = size
-        cache.text[state[1] : state[1] + size] = word
-    if count <= INSIDE and size <= LONGEST_KEPT:
-        for piece in range(count):
-            span = np.uint64(pieces[piece, 1]) | np.uint64(pieces[piece, 2]) << FIVE
-            rows[row, PIECES + piece] = np.uint64(pieces[piece, 0]) | span << HALF
-    else:
-        kept = count
-        cache.pieces[state[2] : state[2] + count] = pieces[:count]
-    rows[row, LOW], rows[row, HIGH], rows[row, FACTS] = low, high, facts | np.uint64(count) << HALF
-    rows[row, PLACES] = np.uint64(state[2]) | np.uint64(state[1]) << HALF
-    if size <= LONGEST_KEPT:
-        cache.slots[slot] = row
-        state[0] += 1
-        state[1] += characters
-        state[2] += kept
-    return row

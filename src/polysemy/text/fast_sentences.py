@@ -6,32 +6,28 @@ leaves to the plain rules, and goes on behind that place. Wrapped texts and text
 """
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import numba
 import numpy as np
 
 from polysemy.text import sentences as rules
-from polysemy.text.abbreviations import ABBREVIATIONS, ALSO_WORDS, BEFORE_NAMES
+from polysemy.text.fast_marks import (
+    ENDS,
+    LINE_FEED,
+    MARK,
+    SOFT,
+    SPACE,
+    UNSURE,
+    end_of_marks,
+    kind_of,
+    tables,
+    verdict_on,
+)
 from polysemy.text.lines import NARROWEST_WRAP, WIDEST_WRAP, paragraph_spans
 from polysemy.text.words import code_points
 
-# what a character is, in bits
-SPACE, LOWER, UPPER, MARK, RUN, CLOSER, WIDE, BREAK = (1 << bit for bit in range(8))
-"""white space; small letter; capital; end mark; what may follow one; what closes behind; Chinese; ends a word's look
-back for abbreviations"""
-LAST_KIND = 0x20000  # beyond it there is only Han, and nothing a rule asks for
-LAST_HAN = 0x323AF
-NO, NAME, PERHAPS = range(3)  # is the word before a full stop an abbreviation?
-LONGEST = 8  # letters of an abbreviation
-LINE_FEED, BLANK, NO_BREAK, STOP, ELLIPSIS, UNDERSCORE, STAR, QUOTE, COMMA, SEMICOLON, ROUND, SQUARE = (
-    ord(ch) for ch in "\n \u00a0.…_*\",;([")
-QUOTES, CONTINUES, WIDE_QUOTES, OPENERS, ROMAN = (np.array([*map(ord, signs)]) for signs in (
-    "\"'”’", rules.CONTINUES, rules.WIDE_QUOTES, rules.OPENERS.replace("\\", ""), "ivxlcIVXLC"))
-VERBS = np.array([int.from_bytes(verb[:4].encode(), "little") for verb in rules.VERBS.split("|")])
 DONE, ASK = range(2)
-GOES_ON, ENDS, SOFT, UNSURE = range(4)  # what a mark means; SOFT: only a small letter argues against an end
 
 
 def sentence_starts(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -43,7 +39,7 @@ def sentence_starts(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     state, soft = np.zeros(4, np.int64), np.zeros(len(texts), np.int64)
     state[1] = -1
     found = np.empty(len(codes) + 1, np.int64)
-    while find_sentences(codes, *_tables(), paragraphs, state, soft, found) == ASK:
+    while find_sentences(codes, *tables(), paragraphs, state, soft, found) == ASK:
         _ask(texts, bounds, paragraphs[state[0]], state, soft, found)
     found = found[: state[3]]
     counts = np.diff(np.searchsorted(found, bounds))
@@ -62,7 +58,7 @@ def _ask(texts: Sequence[str], bounds: np.ndarray, paragraph: np.ndarray, state:
     """Decide by the plain rules on the mark at which the loop stands."""
     _, mark, start, size = state.tolist()
     _, stop, number = paragraph.tolist()
-    text, base = texts[number], int(bounds[number])
+    text, base = str(texts[number]), int(bounds[number])
     match = rules.END.match(text, mark - base, stop - base)
     assert match is not None, "the loop finds what the expression finds"
     verdict, end = rules.border(text, start - base, match, stop - base)
@@ -78,7 +74,7 @@ def _ask(texts: Sequence[str], bounds: np.ndarray, paragraph: np.ndarray, state:
 def _paragraphs(codes: np.ndarray, texts: Sequence[str], bounds: np.ndarray) -> np.ndarray:
     """int64 (paragraphs, 3): start, stop and text of each, in order."""
     lines = np.empty((int(np.count_nonzero(codes == LINE_FEED)) + 1, 3), np.int64)
-    lines = lines[: find_lines(codes, _tables()[0], bounds, lines)]
+    lines = lines[: find_lines(codes, tables()[0], bounds, lines)]
     widths, counts = np.zeros(len(texts), np.int64), np.bincount(lines[:, 2], minlength=len(texts))
     np.maximum.at(widths, lines[:, 2], lines[:, 1] - lines[:, 0])
     wrapped = (counts > 1) & (widths >= NARROWEST_WRAP) & (widths <= WIDEST_WRAP)
@@ -88,25 +84,6 @@ def _paragraphs(codes: np.ndarray, texts: Sequence[str], bounds: np.ndarray) -> 
            for start, stop in paragraph_spans(texts[number])]
     lines = np.concatenate([lines[~wrapped[lines[:, 2]]], np.array(own, np.int64)])
     return lines[np.argsort(lines[:, 0])]
-
-
-@functools.cache
-def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """uint8 by character: its bits; abbreviations of ASCII packed into uint64 in rising order, and what each is."""
-    kinds = np.zeros(LAST_KIND, np.uint8)
-    signs = [chr(code) for code in range(LAST_KIND)]
-    for bit, is_one in ((SPACE, str.isspace), (LOWER, str.islower), (UPPER, str.isupper)):
-        kinds |= np.fromiter(map(is_one, signs), bool, LAST_KIND) * np.uint8(bit)
-    letters = np.fromiter(map(str.isalpha, signs), bool, LAST_KIND)
-    kinds[~letters] &= ~np.uint8(LOWER | UPPER)
-    for bit, expression in ((MARK, f"[.!?…{rules.WIDE_MARKS}]"), (RUN, "[.!?…。！？]"), (CLOSER, f"[{rules.CLOSERS}]"),
-                            (WIDE, f"[{rules.WIDE}]"), (BREAK, r"[\s\"'“‘(\[{—–/-]")):
-        places = [match.start() for match in rules.re.finditer(expression, "".join(signs))]
-        kinds[places] |= np.uint8(bit)
-    words = sorted((int.from_bytes(word.encode(), "little"), word) for word in ABBREVIATIONS | ALSO_WORDS)
-    assert max(len(word) for _, word in words) <= LONGEST
-    names = [NAME if word in BEFORE_NAMES and word not in ALSO_WORDS else PERHAPS for _, word in words]
-    return kinds, np.array([packed for packed, _ in words], np.uint64), np.array(names, np.uint8)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -120,9 +97,9 @@ def find_lines(codes, kinds, bounds, lines):
             while stop < end and codes[stop] != LINE_FEED:
                 stop += 1
             following = stop + 1
-            while stop > start and _kind(codes[stop - 1], kinds) & SPACE:
+            while stop > start and kind_of(codes[stop - 1], kinds) & SPACE:
                 stop -= 1
-            while start < stop and _kind(codes[start], kinds) & SPACE:
+            while start < stop and kind_of(codes[start], kinds) & SPACE:
                 start += 1
             if stop > start:
                 lines[count, 0], lines[count, 1], lines[count, 2] = start, stop, text
@@ -144,16 +121,16 @@ def find_sentences(codes, kinds, abbreviations, names, paragraphs, state, soft, 
             at = state[2] = found[state[3]] = first
             state[3] += 1
         while at < stop:
-            if not _kind(codes[at], kinds) & MARK:
+            if not kind_of(codes[at], kinds) & MARK:
                 at += 1
                 continue
-            end = _end_of_marks(codes, kinds, at, stop)
+            end = end_of_marks(codes, kinds, at, stop)
             if end < 0:
                 at += 1
                 continue
             if end == stop:
                 break
-            verdict = _verdict(codes, kinds, abbreviations, names, state[2], at, end, stop)
+            verdict = verdict_on(codes, kinds, abbreviations, names, state[2], at, end, stop)
             if verdict == UNSURE:
                 state[1] = at
                 return ASK
@@ -161,147 +138,10 @@ def find_sentences(codes, kinds, abbreviations, names, paragraphs, state, soft, 
                 soft[text] += 1
             at = end
             if verdict == ENDS:
-                while _kind(codes[end], kinds) & SPACE:
+                while kind_of(codes[end], kinds) & SPACE:
                     end += 1
                 state[2] = found[state[3]] = end
                 state[3] += 1
         state[0] += 1
         state[1] = -1
     return DONE
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _kind(code, kinds):
-    return kinds[code] if code < LAST_KIND else np.uint8(WIDE if code <= LAST_HAN else 0)
-
-
-@numba.njit(cache=True, nogil=True)
-def _end_of_marks(codes, kinds, at, stop):
-    """Where a match of END that begins at `at` ends, -1 if there is none."""
-    if at > 0 and _western(codes[at]) and _western(codes[at - 1]):
-        return -1
-    if at > 1 and codes[at] == STOP and codes[at - 2] == STOP and (codes[at - 1] == BLANK or codes[at - 1] == NO_BREAK):
-        return -1
-    end = at + 1
-    while end < stop and _kind(codes[end], kinds) & RUN:
-        end += 1
-    while end + 1 < stop and codes[end + 1] == STOP and (codes[end] == BLANK or codes[end] == NO_BREAK):
-        end += 2
-    while end < stop and _kind(codes[end], kinds) & CLOSER:
-        end += 1
-    last = _kind(codes[end - 1], kinds)
-    if last & CLOSER or (last & MARK and not _western(codes[end - 1])):
-        return end
-    return end if end == stop or _kind(codes[end], kinds) & (SPACE | WIDE) else -1
-
-
-@numba.njit(cache=True, nogil=True)
-def _western(code):
-    return code == STOP or code == 33 or code == 63 or code == ELLIPSIS  # noqa: PLR1714, faster compiled
-
-
-@numba.njit(cache=True, nogil=True)
-def _verdict(codes, kinds, abbreviations, names, start, first, end, stop):
-    """What `sentences.border` says of the marks first..end of a sentence that began at `start`; UNSURE: ask it."""
-    if not _western(codes[first]):
-        if _among(codes[end], CONTINUES):
-            return GOES_ON
-        return UNSURE if _among(codes[end - 1], WIDE_QUOTES) else ENDS
-    if codes[end] == COMMA or codes[end] == SEMICOLON:  # noqa: PLR1714
-        return GOES_ON
-    word = _next_word(codes, kinds, end, stop)
-    if word < 0:
-        return UNSURE
-    single, mark, before = end - first == 1, codes[end - 1], codes[first - 1] if first > start else BLANK
-    if _kind(codes[word], kinds) & LOWER:
-        if not single or (before < 128 and not _kind(before, kinds) & (LOWER | UPPER)):
-            return GOES_ON
-        if mark == ELLIPSIS or before > 127:
-            return UNSURE
-    elif _among(mark, QUOTES) and _perhaps_said(codes, kinds, word, stop):
-        return UNSURE
-    elif codes[first] != STOP or codes[first + 1] == STOP:
-        return ENDS
-    found = _abbreviation(codes, kinds, abbreviations, names, start, first)
-    if found != NO:
-        return UNSURE if found == PERHAPS else GOES_ON
-    return SOFT if _kind(codes[word], kinds) & LOWER else ENDS
-
-
-@numba.njit(cache=True, nogil=True)
-def _next_word(codes, kinds, end, stop):
-    """Where, behind one space and perhaps openers, a letter that is large or small stands; -1: there is something else.
-
-    After openers a small letter is something else.
-    """
-    at = end + 1
-    if codes[end] != BLANK or at >= stop or (codes[at] == QUOTE and at + 1 < stop and codes[at + 1] == BLANK):
-        return -1
-    while at < stop and _among(codes[at], OPENERS):
-        at += 1
-    opened = at > end + 1
-    if opened and at < stop and codes[at] == BLANK:
-        at += 1
-    wanted = UPPER if opened else UPPER | LOWER
-    return at if at < stop and _kind(codes[at], kinds) & wanted else -1
-
-
-@numba.njit(cache=True, nogil=True)
-def _perhaps_said(codes, kinds, word, stop):
-    """Could the expression SAID match here: one or two names, and a word that begins like one of its verbs?"""
-    at = word
-    for _ in range(2):
-        if at >= stop or not 65 <= codes[at] <= 90:
-            break
-        while at < stop and codes[at] != BLANK:
-            if codes[at] > 127:
-                return True
-            at += 1
-        at += 1
-    if at == word or at + 4 > stop:
-        return False
-    packed = np.int64(0)
-    for i in range(4):
-        packed |= np.int64(codes[at + i]) << (8 * i)
-    return _among(packed, VERBS)
-
-
-@numba.njit(cache=True, nogil=True)
-def _abbreviation(codes, kinds, abbreviations, names, start, first):
-    """Is the word before a full stop an abbreviation whatever follows (NAME), or may it be one (PERHAPS)?"""
-    at, packed, odd = first, np.uint64(0), False
-    while at > start and at > first - 24 and not _kind(codes[at - 1], kinds) & BREAK:
-        at -= 1
-        code = np.uint64(codes[at])
-        odd |= code == STOP or code == UNDERSCORE or code == STAR  # noqa: PLR1714
-        if first - at <= LONGEST:
-            odd |= code > 127
-            packed = packed << np.uint64(8) | (code | np.uint64(32) if 65 <= code <= 90 else code)
-    length = first - at
-    if length == 0:
-        return NO
-    if odd or (length == 1 and 65 <= codes[at] <= 90) or _perhaps_listed(codes, start, first):
-        return PERHAPS
-    if length > LONGEST:
-        return NO
-    place = np.searchsorted(abbreviations, packed)
-    return names[place] if place < len(abbreviations) and abbreviations[place] == packed else NO
-
-
-@numba.njit(cache=True, nogil=True)
-def _perhaps_listed(codes, start, first):
-    """Could the sentence so far be a number or letter of a list: at most a bracket and five signs of that kind?"""
-    at = start + 1 if codes[start] == ROUND or codes[start] == SQUARE else start
-    for place in range(at, min(first, at + 6)):
-        code = codes[place]
-        if code < 128 and not 48 <= code <= 57 and not _among(code, ROMAN) and first - at > 1:
-            return False
-    return first - at < 6
-
-
-@numba.njit(cache=True, nogil=True)
-def _among(code, signs):
-    for sign in signs:  # noqa: SIM110, Numba knows no any()
-        if code == sign:
-            return True
-    return False

@@ -77,7 +77,8 @@ def border(text: str, start: int, match: re.Match[str], stop: int) -> tuple[bool
     """Does this mark within a paragraph end the sentence that began at `start`, and where; None as `_ends_sentence`."""
     first, end = match.span()
     if text[first] in WIDE_MARKS:
-        return text[end] not in CONTINUES and not (text[end - 1] in WIDE_QUOTES and SAID_HAN.match(text, end, stop)), end
+        goes_on = text[end] in CONTINUES or (text[end - 1] in WIDE_QUOTES and SAID_HAN.match(text, end, stop))
+        return not goes_on, end
     return (True, end) if _plainly_ends(text, start, first, end) else _ends_sentence(text, start, match, stop)
 
 

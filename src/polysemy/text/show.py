@@ -31,6 +31,8 @@ def render(batch: Batch, tokenizer: Tokenizer, row: int, *, pair_names: tuple[st
     if not 0 <= row < len(batch.ids):
         raise InputError(f"row must be in 0..{len(batch.ids) - 1}, got {row}")
     one = batch.take([row])
+    if one.hidden.all():
+        return _running(one, tokenizer, max(NARROWEST, columns or shutil.get_terminal_size().columns))
     width = max(NARROWEST, columns or shutil.get_terminal_size().columns)
     size = int(one.visible.sum())
     originals = one.ids[0].copy()
@@ -52,6 +54,20 @@ def render(batch: Batch, tokenizer: Tokenizer, row: int, *, pair_names: tuple[st
     heading = _heading(one, why, pair_names or ("B follows A", "B does not follow A"))
     table = _table({name: cells for name, cells in lines.items() if cells}, width)
     return "\n".join([*_wrapped(heading, width), *table, *_wrapped(_span_notes(one), width)])
+
+
+def _running(one: Batch, tokenizer: Tokenizer, width: int) -> str:
+    """A row of running text: each token and the one after it, which is to be predicted."""
+    shown, after = (_printable(tokenizer.pieces(ids.tolist())) for ids in (one.ids[0], one.targets))
+    count, size = int(one.documents.max()) + 1, len(shown)
+    stream = int(one.streams[0])
+    goes_on = "" if stream < 0 else f", stream {stream}, {'from its beginning' if one.fresh[0] else 'which goes on'}"
+    heading = (f"global row {one.rows[0]}: {size} tokens of {count} document{'s' * (count > 1)}{goes_on}; the token "
+               "after each is to be predicted")
+    lines = {"position": one.positions[0].astype(str).tolist(), "token": shown, "next": after,
+             "document": one.documents[0].astype(str).tolist() if count > 1 else []}
+    table = _table({name: cells for name, cells in lines.items() if cells}, width)
+    return "\n".join([*_wrapped([heading], width), *table])
 
 
 def display_width(text: str) -> int:

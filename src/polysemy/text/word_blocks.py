@@ -161,37 +161,38 @@ def _encoded(texts: Iterable[str]) -> Iterator[bytes]:
 def _cut(pieces: Iterable[bytes], name: str, buffers: Buffers, *, raw: bool) -> Iterator[Block]:
     """Pieces of any length as blocks that fill the buffers; the last one ends with a line feed."""
     room, used = buffers.take(), 0
+    data = room.view(np.uint8)
     for piece in pieces:
-        rest = memoryview(piece)
-        while rest:
+        rest = np.frombuffer(piece, np.uint8)
+        while len(rest):
             taken = rest[: buffers.size + 1 - used]  # one byte more than a block: is it inside a character?
-            memoryview(room.view(np.uint8))[used : used + len(taken)] = taken
+            data[used : used + len(taken)] = taken
             rest, used = rest[len(taken) :], used + len(taken)
             if used > buffers.size:
-                stop = _place(room.view(np.uint8).data, buffers.size)
-                after, used = buffers.take(), used - stop
-                after.view(np.uint8)[:used] = room.view(np.uint8)[stop : stop + used]
-                yield Block(_ended(room, stop), name, raw)
-                room = after
+                stop = _place(data, buffers.size)
+                after = buffers.take()
+                used -= stop
+                after.view(np.uint8)[:used] = data[stop : stop + used]
+                yield _block(room, stop, name, raw)
+                room, data = after, after.view(np.uint8)
     if used:
-        data = room.view(np.uint8)
         if data[used - 1] != LINE_FEED:
             data[used] = LINE_FEED
             used += 1
-        yield Block(_ended(room, used), name, raw)
+        yield _block(room, used, name, raw)
 
 
-def _ended(room: np.ndarray, size: int) -> Text:
+def _block(room: np.ndarray, size: int, name: str, raw: bool) -> Block:
     data = room.view(np.uint8)
     data[size : size + SPARE] = 0
-    return Text(data, room, size)
+    return Block(Text(data, room, size), name, raw)
 
 
-def _place(data: memoryview, size: int) -> int:
+def _place(data: np.ndarray, size: int) -> int:
     """Where to end a block of at most `size` bytes, of which one more is there."""
     for mark in CUTS:
         for first in (max(0, size - NEAR), 0):
-            if (place := bytes(data[first:size]).rfind(mark)) >= 0:
+            if (place := data[first:size].tobytes().rfind(mark)) >= 0:
                 return first + place + len(mark)
     stop = size
     while stop > size - 4 and data[stop] & 0xC0 == 0x80:  # not inside a character

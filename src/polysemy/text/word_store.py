@@ -49,7 +49,7 @@ class WordStore:
         size, count, words, self._inside = _pack(tokens, numbers, self._room[self._size :], self._inside)
         self._size += size
         self._total += count
-        return words
+        return int(words)
 
     def finish(self, numbers: np.ndarray) -> np.ndarray:
         """All tokens, numbered anew; read-only and memory-mapped if they are in a file."""

@@ -13,8 +13,8 @@ from polysemy.models.ngram.building import build, memory_needed
 from polysemy.models.ngram.config import NgramConfig
 from polysemy.models.ngram.counting import Counts, count_ngrams
 from polysemy.models.ngram.discounts import FALLBACK, KENLM_FALLBACK, count_of_counts, discounts_from
-from polysemy.models.ngram.kneser_ney import last_ngram
 from polysemy.models.ngram.interpolating import history_blocks
+from polysemy.models.ngram.kneser_ney import last_ngram
 from polysemy.models.ngram.scoring import Scorer
 from polysemy.models.ngram.scratch import Scratch
 from polysemy.models.ngram.sorting import Buckets

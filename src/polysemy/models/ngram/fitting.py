@@ -46,8 +46,8 @@ def fit(config: NgramConfig, text: EncodedText, folder: Path, *, seed: int = 0, 
     report(Progress(done=1.0, words=facts["tokens"]))
     seconds = time.perf_counter() - began
     return {**facts, "words": facts["tokens"], "vocabulary": words,
-            "parameters": int(layers.sizes.sum() + layers.sizes[:-1].sum()), "epochs": 1, "loss": None, "stopped": stopped,
-            "fit_seconds": seconds}
+            "parameters": int(layers.sizes.sum() + layers.sizes[:-1].sum()), "epochs": 1, "loss": None,
+            "stopped": stopped, "fit_seconds": seconds}
 
 
 class _Pulse:

@@ -56,9 +56,10 @@ def assemble(counts: Counts, estimates: Estimates, check: Callable[[], None] = l
             for level, threshold in zip(levels, estimates.threshold, strict=True)]
     sizes = [len(level.count) if keep is None else int(keep.sum()) for level, keep in zip(levels, kept, strict=True)]
     if sum(sizes) > MAX_NODES:
-        raise InputError(f"model must have at most {MAX_NODES:,} n-grams, got {sum(sizes):,}; use a lower order or prune")
+        raise InputError(f"model must have at most {MAX_NODES:,} n-grams, got {sum(sizes):,}; prune or lower the order")
     missing = float(_log(np.array([estimates.missing]))[0])
-    layers = Layers([], [], [], [np.array(sizes[:1] if len(levels) > 1 else [0], np.int32)], missing, estimates.absolute)
+    begin = np.array(sizes[:1] if len(levels) > 1 else [0], np.int32)
+    layers = Layers([], [], [], [begin], missing, estimates.absolute)
     end = 0
     for k, (level, keep) in enumerate(zip(levels, kept, strict=True)):
         check()

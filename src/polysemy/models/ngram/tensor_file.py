@@ -1,4 +1,4 @@
-"""A safetensors file from arrays in pieces: written as they lie, since a copy would double the memory of a large model."""
+"""A safetensors file from arrays in pieces, written as they lie: a copy would double the memory of a large model."""
 from __future__ import annotations
 
 import json
