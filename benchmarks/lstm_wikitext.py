@@ -193,9 +193,10 @@ def perplexity(model: Model, text: Tensor) -> float:
 
 def read(path: str) -> list[str]:
     """The words of a file, an end mark after each line that is not blank."""
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.endswith(".gz") else open(path, encoding="utf-8")
-    with opened as file:
-        return [word for line in file if line.split() for word in (*line.split(), END)]
+    with open(path, "rb") as raw:
+        data = raw.read()
+    text = (gzip.decompress(data) if path.endswith(".gz") else data).decode()
+    return [word for line in text.split("\n") if line.split() for word in (*line.split(), END)]
 
 
 def arguments() -> argparse.Namespace:

@@ -70,7 +70,7 @@ def test_the_library_that_a_gpu_takes_says_the_same(cell: str) -> None:
         torch.testing.assert_close(one, other, atol=1e-10, rtol=0)
 
 
-@pytest.mark.parametrize("dtype, rounding", [(torch.float32, 2e-6), (torch.bfloat16, 1.5e-2)],
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 2e-6), (torch.bfloat16, 1.5e-2)],
                          ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("size", [6, 40])
 def test_the_kernel_is_the_plain_loop(size: int, dtype: torch.dtype, rounding: float) -> None:

@@ -8,8 +8,8 @@ from polysemy.models.lstm import recurrent
 from polysemy.models.recipe import PretrainingConfig
 
 DEVIATIONS = (
-    "paper: Zaremba's settings with a plain cell; Mikolov's model has one sigmoid layer, classes of words in the output "
-    "and plain gradient descent.",
+    "paper: Zaremba's settings with a plain cell; Mikolov's model has one sigmoid layer, classes of words in the "
+    "output and plain gradient descent.",
     "ladder: the output is tied to the token table.",
 )
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ngram_twin import SPACE, encoded, random_text
+from safetensors.numpy import load_file
 
 from polysemy.artifact import finish, save_tensors
 from polysemy.capability import ClozeItem, Fills, ScoresCloze, ScoresText
 from polysemy.errors import InputError
 from polysemy.models.ngram import NgramConfig, NgramModel, configure, fit
-from polysemy.models.ngram.building import build
+from polysemy.models.ngram.building import build, build_layers
 from polysemy.models.ngram.hash_table import PLACES, WENT_ON
 from polysemy.models.ngram.hashing import HashedTrie, split_at_boundaries
 from polysemy.models.ngram.model import join_words
@@ -341,6 +342,23 @@ def test_a_file_whose_arrays_do_not_fit_is_refused(tmp_path: Path, name, change,
     save_tensors(tmp_path / "model.safetensors", found)
     with pytest.raises(InputError, match=message):
         Trie.load(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("order", [1, 2, 4])
+@pytest.mark.parametrize("prune", [(), (0, 1)])
+def test_the_file_written_order_by_order_is_that_of_the_tree(tmp_path: Path, order, prune):
+    found = encoded(random_text(36))
+    config = NgramConfig(order=order, prune=prune[:order])
+    build_layers(found.tokens, len(found.vocabulary), config)[0].save(tmp_path / "a.safetensors")
+    trie = build(found.tokens, len(found.vocabulary), config)[0]
+    trie.save(tmp_path / "b.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    theirs = load_file(tmp_path / "a.safetensors")
+    loaded = Trie.load(tmp_path / "a.safetensors")
+    for name in ("words", "probabilities", "backoffs", "first", "sizes"):
+        assert np.array_equal(theirs[name], getattr(trie, name)), name
+        assert np.array_equal(getattr(loaded, name), getattr(trie, name)), name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]
 
 
 def test_every_ngram_is_found_where_it_lies():

@@ -119,7 +119,7 @@ def number(records, starts, ends, from_word, to_word, state, below_words, below_
                     at -= base
                     after[at, 0] = node
                     after[at, 1] = last
-                    for i in range(2, width):
+                    for i in range(2, width - last_column):
                         after[at, i] = records[j, last_column + i]
     state[0], state[1], state[2] = history, left, node
 
@@ -181,26 +181,26 @@ class _Counter:
                 number(records, self.buckets.starts, ends, *block, state, below.words, below.count, first, words, count,
                        suffix, neighbors, int(order > 2), low, high, base, cursors, after)
 
-        cursors = self.buckets.cursors()
+        cursors = np.zeros((1, 2), np.int32)
         if order < self.order:
-            self._sort(room, run, cursors)
+            cursors = self._sort(room, run)
         else:
             run(0, 0, 0, cursors, room)
         size = int(state[2]) + 1
         first[int(state[0]) + 1 :] = size
         return Level(order, words[:size], count[:size], suffix[:size], first, neighbors[:size]), cursors
 
-    def _sort(self, room: np.ndarray, run: Callable[..., None], cursors: np.ndarray | None = None) -> np.ndarray:
-        """Fill the buckets of `room`, a range of words after the other: run(low, high, base, cursors, array)."""
-        cursors = self.buckets.cursors() if cursors is None else cursors
-        starts = self.buckets.starts
+    def _sort(self, room: np.ndarray, run: Callable[..., None]) -> np.ndarray:
+        """Fill the buckets of `room`, a range of words after the other, by run(low, high, base, cursors, array)."""
+        cursors, starts = self.buckets.cursors(), self.buckets.starts
         for low, high in self.ranges:
             if len(self.ranges) == 1:
                 run(low, high, 0, cursors, room)
             else:
-                part = np.zeros((starts[high] - starts[low], self.width), np.int32)
-                run(low, high, starts[low], cursors, part)
-                room[starts[low] : starts[high]] = part
+                begin, end = int(starts[low]), int(starts[high])
+                part = np.zeros((end - begin, self.width), np.int32)
+                run(low, high, begin, cursors, part)
+                room[begin:end] = part
         return cursors
 
     def _words(self, low: int, high: int, base: int, cursors: np.ndarray, after: np.ndarray) -> None:

@@ -55,7 +55,7 @@ class _Pulse:
 
     def __init__(self, tokens: int, order: int, report: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
         self.report, self.stop, self.tokens = report, stop, tokens
-        self.expected = 8 + tokens / (1 << 22) * (5 + 3.5 * order)
+        self.expected = 3 * order + tokens / (1 << 22) * (4 + 5 * order)
         self.calls, self.last = 0, time.perf_counter()
 
     def __call__(self) -> None:
