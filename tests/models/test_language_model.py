@@ -40,7 +40,7 @@ def test_a_score_is_the_sum_over_tokens_given_those_before(model: LanguageModel)
 
 
 def test_a_long_text_gives_every_token_one_score(model: LanguageModel) -> None:
-    ids = model.encode([" ".join(SENTENCES * 2)])[0].ids
+    ids = model.encode([" ".join(SENTENCES * (2 if model.length < 100 else 12))])[0].ids
     assert len(ids) > 2 * model.length
     values = model.token_scores(ids)[0]
     assert len(values) == len(ids)

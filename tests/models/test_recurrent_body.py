@@ -179,6 +179,14 @@ def test_recipes_survive_json(module: object, preset: str) -> None:
         assert config.model.cell == config.recipe == module.__name__.rpartition(".")[2]  # type: ignore[attr-defined]
 
 
+def test_clusters_need_ids_that_fall_in_frequency() -> None:
+    config = lstm.configure("tiny")
+    with pytest.raises(InputError, match=r"tokenizer\.kind must be word or space with model\.cutoffs"):
+        config.replace(model=config.model.replace(cutoffs=(100, 1000)))
+    words = config.replace(tokenizer=config.tokenizer.replace(kind="word"))
+    assert words.replace(model=config.model.replace(cutoffs=(100, 1000))).model.cutoffs == (100, 1000)
+
+
 @pytest.mark.parametrize(("settings", "wanted"), [
     ({"hidden_size": 0}, "hidden_size must be in 1"), ({"dropout": 1.0}, "dropout must be at least 0 and below 1"),
     ({"cutoffs": (9, 3)}, "cutoffs must climb"), ({"weight_drop": -0.1}, "weight_drop must be at least 0")])

@@ -20,7 +20,7 @@ SYMBOLS, ROWS, LENGTH = 20, 64, 32
 @functools.cache
 def source() -> np.ndarray:
     """(20, 20, 20): P(next | before last, last)."""
-    return random_for("markov", 0).dirichlet(np.full(SYMBOLS, 3.0), (SYMBOLS, SYMBOLS))
+    return random_for("markov", 0).dirichlet(np.full(SYMBOLS, 1.0), (SYMBOLS, SYMBOLS))
 
 
 def draw(rows: int, length: int, seed: int) -> np.ndarray:
@@ -56,7 +56,7 @@ def excess(config: Any, steps: int, rate: float, seed: int = 0) -> float:
 
 
 def window(order: int) -> FeedForwardConfig:
-    return FeedForwardConfig(vocab_size=SYMBOLS, order=order, embedding_size=32, inner_size=512, deviation=1.0)
+    return FeedForwardConfig(vocab_size=SYMBOLS, order=order, embedding_size=32, inner_size=768, deviation=3.0)
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def _to_vectors(source: str, target: str, form: str) -> None:
 
     model: Any = polysemy.load(source)
     body = getattr(getattr(model, "model", None), "body", None)
-    if hasattr(body, "word_vectors"):
+    if body is not None and hasattr(body, "word_vectors"):
         model = WordVectors(*body.word_vectors(model.tokenizer))
     path = Path(target)
     if form == "fasttext" and path.suffix == ".bin":

@@ -130,6 +130,9 @@ class PretrainingConfig(Config):
         if causal is not None and causal != language:
             raise InputError(f"model.transformer.causal must be {str(language).lower()} with heads "
                              f"{', '.join(self.heads)}, got {str(causal).lower()}")
+        if getattr(self.model, "cutoffs", ()) and self.tokenizer.kind not in ("word", "space"):
+            raise InputError("tokenizer.kind must be word or space with model.cutoffs, whose ids fall in frequency, got "
+                             f"{self.tokenizer.kind}; add --set tokenizer.kind=word")
         embedding = getattr(self.model, "embedding", None)
         positions = getattr(getattr(embedding, "position", None), "max_positions", None)
         if positions is not None and positions < self.training.length:

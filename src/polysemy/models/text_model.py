@@ -25,6 +25,8 @@ from polysemy.text.words import is_han
 
 GROUP_TOKENS = 4096
 GROUP_ROWS = 256
+UNTIED = 512
+"""tokens that a model without positions (recurrent, or of a short window) is given at once"""
 
 
 class Row(NamedTuple):
@@ -44,7 +46,9 @@ class TextModel:
         self.model, self.tokenizer, self.config = model.eval(), tokenizer, config
         position = getattr(getattr(config.model, "embedding", None), "position", None)
         self.length = min(getattr(position, "max_positions", config.training.length), config.training.length)
-        """most tokens at once, special ones included: those it was trained on"""
+        """most tokens at once, special ones included: those it was trained on; more where nothing is tied to a place"""
+        if getattr(config.model, "transformer", None) is None:
+            self.length = max(self.length, UNTIED)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:

@@ -46,8 +46,9 @@ def initialize(model: nn.Module, config: TransformerConfig, seed: int = 0) -> No
     normed = any(isinstance(module, Embedding) and module.config.norm for module in model.modules())
     filled: set[int] = set()
     for name, module in model.named_modules():
+        empty = any(parameter.is_meta for parameter in module.parameters())
         if isinstance(module, FillsItself):
-            if not any(parameter.is_meta for parameter in module.parameters()):
+            if not empty:
                 filled |= {id(done) for done in module.first_weights(functools.partial(_generator, seed, name))}
             continue
         for roles, parameter in _matrices(module):

@@ -94,7 +94,8 @@ class RecurrentLayer(nn.Module):
     def _by_library(self, x: Tensor, state: State, recurrent: Tensor) -> tuple[Tensor, State]:
         """The same by torch's own function (cuDNN on a GPU)."""
         weights = [self.input_weight, recurrent, self.bias, torch.zeros_like(self.bias)]
-        settings: Any = (True, 1, 0.0, self.training, False, False)  # biases, layers, dropout, two directions, b first
+        # biases, layers, dropout, whether a backward may follow, two directions, b first
+        settings: Any = (True, 1, 0.0, torch.is_grad_enabled(), False, False)
         first = tuple(part.to(x.dtype)[None] for part in state)
         if self.cell == "rnn":
             y, h = torch.rnn_tanh(x, first[0], weights, *settings)

@@ -16,7 +16,7 @@ KINDS = {"I64": np.dtype(np.int64), "I32": np.dtype(np.int32), "F32": np.dtype(n
 def save_pieces(path: Path, tensors: Mapping[str, Sequence[np.ndarray]]) -> None:
     """Write vectors, each the pieces of one type one behind the other; the file appears when it is whole."""
     names = {dtype: name for name, dtype in KINDS.items()}
-    order = sorted(tensors, key=lambda name: (-tensors[name][0].itemsize, name))  # each at a multiple of its item's size
+    order = sorted(tensors, key=lambda name: (-tensors[name][0].itemsize, name))  # at multiples of their size
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name in order:
