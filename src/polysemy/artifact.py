@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,8 +188,11 @@ def load_tensors(path: str | Path, *, torch: bool = True, device: str = "cpu") -
     return load_arrays(path)
 
 
-def map_tensors(path: str | Path) -> dict[str, Any]:
-    """The float32 matrices of a checked safetensors file, memory-mapped: nothing is read before its use."""
+def map_tensors(path: str | Path, *, integers: Collection[str] = ()) -> dict[str, Any]:
+    """The float32 matrices of a checked safetensors file, memory-mapped: nothing is read before its use.
+
+    integers: names of tensors that are int32 and may be empty.
+    """
     import numpy as np
 
     path = Path(path)
@@ -198,9 +201,12 @@ def map_tensors(path: str | Path) -> dict[str, Any]:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
     for name, (dtype, shape) in shapes.items():
-        if dtype != "F32" or 0 in shape:
-            raise InputError(f"{name} must be float32 numbers, got {dtype} {shape} in {path}")
-    return {name: np.memmap(path, np.float32, "r", 8 + length + header[name]["data_offsets"][0], shape)
+        if dtype != ("I32" if name in integers else "F32") or (0 in shape and name not in integers):
+            kind = "int32" if name in integers else "float32"
+            raise InputError(f"{name} must be {kind} numbers, got {dtype} {shape} in {path}")
+    return {name: np.zeros(shape, np.int32) if 0 in shape else
+            np.memmap(path, np.int32 if name in integers else np.float32, "r",
+                      8 + length + header[name]["data_offsets"][0], shape)
             for name, (_, shape) in shapes.items()}
 
 

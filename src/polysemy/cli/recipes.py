@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
+from collections.abc import Collection
 from typing import Any
 
 from polysemy.cli.printing import count, emit, table
@@ -108,13 +109,17 @@ def parsed_settings(words: list[str]) -> dict[str, str]:
     return dict(word.split("=", 1) for word in words)
 
 
-def _settings_of(config: Config, prefix: str) -> list[str]:
+def _settings_of(config: Config, prefix: str, overruled: Collection[str] = ()) -> list[str]:
+    """A line a setting, but for those that a field of the model itself overrules."""
     lines, notes, hints = [], field_notes(type(config)), hints_of(type(config))
     for field in dataclasses.fields(config):
+        if field.name in overruled:
+            continue
         value = getattr(config, field.name)
         if isinstance(value, Config):
             lines.append(f"  {prefix}{field.name} = {type(value).__name__}   ({describe_type(hints[field.name])})")
-            lines.extend(_settings_of(value, f"{prefix}{field.name}."))
+            own = {other.name for other in dataclasses.fields(config)} if hasattr(config, "word_config") else ()
+            lines.extend(_settings_of(value, f"{prefix}{field.name}.", own))
         else:
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
             lines.append(

@@ -144,10 +144,14 @@ def embed(args: argparse.Namespace) -> None:
     vectors = model.embed(lines, layer=layer, pooling=args.pooling, pairs=pairs)
     ragged = args.pooling in ("token", "word")
     size = int(vectors[0].shape[-1])
+    unknown = sum(not np.any(row) for text in vectors for row in np.reshape(text, (-1, size)))
+    if unknown:
+        what = "words are" if ragged else f"of {len(lines)} texts have words, all of them"
+        note(f"{unknown} {what} unknown to the model: zeros stand in {'its' if unknown == 1 else 'their'} place")
     if args.output:
         _save_vectors(Path(args.output), vectors, ragged)
         note(f"{len(lines)} texts, {size} numbers each -> {args.output}")
-    result: dict[str, Any] = {"texts": len(lines), "size": size, "output": args.output}
+    result: dict[str, Any] = {"texts": len(lines), "size": size, "unknown": unknown, "output": args.output}
     if not args.output:
         result["vectors"] = [np.asarray(v).tolist() for v in vectors]
     text = "" if args.output else "\n".join(" ".join(f"{x:.5g}" for x in np.ravel(v)) for v in vectors)

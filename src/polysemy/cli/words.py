@@ -9,6 +9,13 @@ from polysemy.cli.printing import emit, plain, table
 from polysemy.errors import InputError
 
 
+SCORES = {
+    "add": "cos(w, {b}) + cos(w, {c}) - cos(w, {a}), 3CosAdd: a sum of cosines, from -3 to 3",
+    "mul": "s(w, {b}) s(w, {c}) / s(w, {a}) with s = (1 + cos) / 2, 3CosMul: a ratio, from 0 on",
+}
+"""what `analogy` ranks by"""
+
+
 def load(args: argparse.Namespace) -> Any:
     """The word vectors of `args.model`: a run folder, or a file of word2vec, GloVe or fastText (.vec)."""
     from pathlib import Path
@@ -19,10 +26,20 @@ def load(args: argparse.Namespace) -> Any:
         return read_vectors(args.model)
     import polysemy
 
-    model = polysemy.load(args.model)
+    model = with_vectors(polysemy.load(args.model))
     if not hasattr(model, "most_similar"):
         raise InputError(f"model must have word vectors, got {args.model}; see polysemy recipes")
     return model
+
+
+def with_vectors(model: Any) -> Any:
+    """The model itself, or the word vectors of one that keeps a table of them inside (nnlm)."""
+    body = getattr(getattr(model, "model", None), "body", None)
+    if not hasattr(body, "word_vectors"):
+        return model
+    from polysemy.models.word_vectors import WordVectors
+
+    return WordVectors(*body.word_vectors(model.tokenizer))
 
 
 def neighbors(args: argparse.Namespace) -> None:
@@ -47,9 +64,10 @@ def analogy(args: argparse.Namespace) -> None:
     found = model.analogy(a, b, c, method=args.method, topn=args.top, restrict_vocab=args.among)
     emit(
         args,
-        {"a": a, "b": b, "c": c, "method": args.method,
+        {"a": a, "b": b, "c": c, "method": args.method, "score": SCORES[args.method].format(a=a, b=b, c=c),
          "answers": [{"word": word, "score": score} for word, score in found]},
-        f"{plain(a)} is to {plain(b)} as {plain(c)} is to ...\n" + _ranking("score", found),
+        f"{plain(a)} is to {plain(b)} as {plain(c)} is to ...\n{_ranking('score', found)}\n"
+        + plain(f"score of a word w: {SCORES[args.method].format(a=a, b=b, c=c)}"),
     )
 
 

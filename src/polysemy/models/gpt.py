@@ -22,7 +22,7 @@ DEVIATIONS = (
     "that size.",
     "paper: rows hold whole documents with a mark between them and never look across it; the original's do.",
     "paper: special tokens of their own (padding, unknown) take places of the vocabulary; the original has one mark.",
-    "ladder: rotary positions, exact GELU and dropout 0: what learns most in minutes, for every rung alike.",
+    "ladder: rotary positions, exact GELU and dropout 0, as BERT's ladder has them: for every rung alike.",
 )
 
 

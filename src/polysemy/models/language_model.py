@@ -55,6 +55,7 @@ class LanguageModel(TextModel):
     @torch.inference_mode()
     def token_scores(self, ids: np.ndarray) -> list[np.ndarray]:
         """log P of each token, float32 (n,): from the left, and of a model of both directions from the right too."""
+        ids = np.asarray(ids, np.int64)
         if not len(ids):
             return [np.zeros(0, np.float32)]
         if self.both:

@@ -158,7 +158,8 @@ class WordVectors:
     ) -> np.ndarray:
         """float32 (texts, size): the mean of the unit vectors of each text's known words; zeros where there are none.
 
-        Words are cut by the model's vocabulary where it has one, else by our word rule in small letters.
+        Words are cut by the model's vocabulary where it has one, else by our word rule in small letters. Nothing warns
+        of texts without a known word: they are the rows of zeros, `~vectors.any(1)`; the command line counts them.
         """
         if pooling != "mean" or pairs is not None:
             raise InputError(f"pooling must be mean, without pairs, for word vectors, got {pooling!r}")

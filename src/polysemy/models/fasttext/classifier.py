@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from polysemy.artifact import load_tensors, read_folder, read_json, save_tensors, write_json
+from polysemy.artifact import map_tensors, read_folder, read_json, save_tensors, write_json
 from polysemy.errors import InputError
 from polysemy.models.fasttext.config import FasttextConfig
 from polysemy.models.fasttext.features import BucketRows, Features, make_features, number_words
@@ -23,6 +23,8 @@ from polysemy.text.vocabulary import Vocabulary
 LABELS_FILE, TENSORS_FILE = "labels.json", "model.safetensors"
 BATCH = 1024
 """documents worked on at a time"""
+SHOWN_LABELS = 5
+"""unknown labels named in a note"""
 
 
 class FasttextClassifier:
@@ -48,10 +50,10 @@ class FasttextClassifier:
 
     @classmethod
     def load(cls, folder: str | Path) -> FasttextClassifier:
-        """The classifier in a run folder."""
+        """The classifier in a run folder; its rows stay on disk and are mapped."""
         opened = read_folder(folder)
         config = FasttextConfig.from_dict(opened.config["config"])
-        tensors = load_tensors(opened.file(TENSORS_FILE), torch=False)
+        tensors = map_tensors(opened.file(TENSORS_FILE), integers=("buckets",))
         facts = read_json(opened.file(LABELS_FILE))
         return cls(config, Vocabulary.load(opened.path), facts["labels"], np.array(facts["counts"]), tensors["input"],
                    tensors["output"], tensors["buckets"])
@@ -96,7 +98,8 @@ class FasttextClassifier:
     def evaluate(self, data: LabeledText, k: int = 1) -> dict[str, Any]:
         """precision and recall of the first k labels, accuracy of the first, F1 over labels (macro), and counts.
 
-        Labels that training never saw can not be found: they lower recall. `examples` is the number of texts.
+        Labels that training never saw can not be found: they lower recall and F1. `unknown_labels` counts them, and
+        with any there is a `note` that names them. `examples` is the number of texts.
         """
         if not len(data):
             raise InputError("data must hold at least one text, got none")
@@ -110,8 +113,10 @@ class FasttextClassifier:
             given = sum(name == label for name in first)
             both = sum(name == label and ok for name, ok in zip(first, right, strict=True))
             scores[label] = 2 * both / max(wanted + given, 1)
+        unknown = sorted(set(scores) - set(self.labels))
         return {
-            "examples": len(data), "k": k, "accuracy": float(np.mean(right)),
+            "examples": len(data), "unknown_labels": len(unknown), **_note(unknown, data), "k": k,
+            "accuracy": float(np.mean(right)),
             "precision": hits / (len(data) * min(k, len(self.labels))),
             "recall": hits / max(sum(map(len, data.labels)), 1),
             "f1": float(np.mean(list(scores.values()))), "f1_by_label": scores,
@@ -150,6 +155,16 @@ class FasttextClassifier:
         tree = self._tree
         steps = np.log(np.maximum(np.where(tree.codes == 1, likely[:, tree.nodes], 1 - likely[:, tree.nodes]), 1e-300))
         return np.exp(np.add.reduceat(steps, tree.starts[:-1], axis=1))
+
+
+def _note(unknown: Sequence[str], data: LabeledText) -> dict[str, str]:
+    """What to say of labels in the data that the classifier does not know; nothing where it knows all."""
+    if not unknown:
+        return {}
+    touched = sum(any(name in unknown for name in names) for names in data.labels)
+    named = ", ".join(map(repr, unknown[:SHOWN_LABELS])) + " ..." * (len(unknown) > SHOWN_LABELS)
+    return {"note": f"{len(unknown):,} label{'s' * (len(unknown) > 1)} of {touched:,} text{'s' * (touched > 1)} "
+                    f"unknown to the classifier, so never found: {named}"}
 
 
 def _means(rows: np.ndarray, starts: np.ndarray, inputs: np.ndarray, *, counted: bool) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from polysemy.artifact import load_tensors, read_folder
+from polysemy.artifact import map_tensors, read_folder
 from polysemy.capability import ClozeItem
 from polysemy.errors import InputError
 from polysemy.models.fasttext.classifier import FasttextClassifier
@@ -54,10 +54,10 @@ class FasttextModel(WordVectors):
 
     @classmethod
     def load(cls, folder: str | Path) -> FasttextModel:
-        """The vectors in a run folder."""
+        """The vectors in a run folder; the rows stay on disk and are mapped, the means of words are made."""
         opened = read_folder(folder)
         config = FasttextConfig.from_dict(opened.config["config"])
-        tensors = load_tensors(opened.file(TENSORS_FILE), torch=False)
+        tensors = map_tensors(opened.file(TENSORS_FILE), integers=("buckets",))
         return cls(config, Vocabulary.load(opened.path), tensors["input"], tensors["output"], tensors["buckets"])
 
     # -- words
@@ -91,7 +91,7 @@ class FasttextModel(WordVectors):
 
     def embed(self, texts: Sequence[str], *, layer: int | str = -1, pooling: str = "mean",
               pairs: Sequence[str] | None = None) -> np.ndarray:
-        """float32 (texts, size): the sentence vector of each text."""
+        """float32 (texts, size): the sentence vector of each text; zeros, without a warning, where no word has one."""
         if pooling != "mean" or pairs is not None:
             raise InputError(f"pooling must be mean and pairs none for word vectors, got {pooling!r}")
         return np.stack([self.sentence_vector(text) for text in texts]) if len(texts) else np.zeros(
