@@ -144,10 +144,10 @@ def embed(args: argparse.Namespace) -> None:
     vectors = model.embed(lines, layer=layer, pooling=args.pooling, pairs=pairs)
     ragged = args.pooling in ("token", "word")
     size = int(vectors[0].shape[-1])
-    unknown = sum(not np.any(row) for text in vectors for row in np.reshape(text, (-1, size)))
+    unknown = sum(int((~np.reshape(v, (-1, size)).any(1)).sum()) for v in map(np.asarray, vectors))
     if unknown:
-        what = "words are" if ragged else f"of {len(lines)} texts have words, all of them"
-        note(f"{unknown} {what} unknown to the model: zeros stand in {'its' if unknown == 1 else 'their'} place")
+        what = "words are unknown to the model" if ragged else f"of {len(lines)} texts hold no word that the model knows"
+        note(f"{unknown} {what}: zeros stand for them")
     if args.output:
         _save_vectors(Path(args.output), vectors, ragged)
         note(f"{len(lines)} texts, {size} numbers each -> {args.output}")

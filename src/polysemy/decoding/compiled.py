@@ -78,7 +78,8 @@ def pack(model: Any, weights: str = "float32") -> Packed:
 
     Made once for a model and format, and anew when the weights have changed.
     """
-    state = tuple(number for p in model.parameters() for number in (p.data_ptr(), p._version))
+    state = tuple(number for p in model.parameters()
+                  for number in (p.data_ptr(), 0 if p.is_inference() else p._version))
     known = _packed.setdefault(model, {})
     if weights not in known or known[weights].made_of != state:
         known[weights] = _pack(model, weights, state)

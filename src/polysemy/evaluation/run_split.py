@@ -13,28 +13,30 @@ from typing import Any
 
 import numpy as np
 
-from polysemy.artifact import new_folder
+from polysemy.artifact import inside, new_folder, read_json
 from polysemy.errors import InputError
 from polysemy.evaluation.duplicates import RunIndex, runs_of_blocks, without_shared
 from polysemy.evaluation.fingerprints import words_of
 from polysemy.evaluation.split import Split, batches, tidy
-from polysemy.text.corpus import Corpus
+from polysemy.models import RECIPES
+from polysemy.text.corpus import Corpus, Documents
+from polysemy.text.documents import RULES
+from polysemy.text.manifest import MANIFEST
 from polysemy.text.portions import hash_of, hold_out
+
+MOST_FILES = 100
+"""as many names of files a record keeps (training/words.py, training/prepared.py)"""
 
 
 def split_of_run(record: Mapping[str, Any], folder: Path) -> Split:
     """Train (to count words in), dev and test text of a run's config.json record, written into `folder`.
 
-    InputError when the files are gone, have changed or held nothing out: then `--data` must name text to judge on.
+    InputError when the files are gone, are too many to be named in the record, have changed (as far as the record can
+    tell) or held nothing out: then `--data` must name text to judge on.
     """
-    text = record.get("text") or {}
-    files = [Path(name) for name in text.get("files", ())]
-    if not files or not all(file.is_file() for file in files):
-        raise InputError(
-            "text that the run was trained on must still be there to judge it by what was held out, got "
-            f"{next((str(f) for f in files if not f.is_file()), 'none')}; name other text with --data"
-        )
-    train, held_out = hold_out(Corpus(files, document=text.get("rule", "auto")))
+    corpus = _corpus_of(record)
+    train, held_out = hold_out(corpus)
+    _check_same(record, corpus, train)
     if held_out is None:
         raise InputError(f"text must be long enough for some to be held out, got {train.bytes:,} bytes; use --data")
     blocks = [block for document in held_out if (block := tidy(document.text))]
@@ -67,6 +69,51 @@ def split_of_run(record: Mapping[str, Any], folder: Path) -> Split:
         cut_documents=0,
         counts={name: asdict(count) for name, count in counts.items()},
     )
+
+
+def _corpus_of(record: Mapping[str, Any]) -> Corpus:
+    """The text that a record names, whole; InputError when it cannot be had."""
+    text = record.get("text") or {}
+    files = [Path(name) for name in text.get("files", ())]
+    if not files or not all(file.is_file() for file in files):
+        raise InputError(
+            "text that the run was trained on must still be there to judge it by what was held out, got "
+            f"{next((str(f) for f in files if not f.is_file()), 'none')}; name other text with --data"
+        )
+    if text.get("num_files", len(files)) > len(files):
+        raise InputError(f"text that the run was trained on must be at most {len(files)} files to be found again, got "
+                         f"{text['num_files']:,}, of which the record names the first; name text with --data")
+    rule = text.get("rule", "auto")
+    return Corpus(files, document=rule if rule in RULES else "auto")
+
+
+def _check_same(record: Mapping[str, Any], corpus: Corpus, train: Documents) -> None:
+    """Refuse text that has changed since the run, or of which the run held nothing out."""
+    known = _fingerprint_of(record)
+    if known is None or known == train.fingerprint():
+        return
+    if known == corpus.fingerprint():
+        raise InputError("text must have been held out of the run to judge it by, got a run that read the whole of its "
+                         "text; name other text with --data")
+    many = f" or is only a part (a record names {MOST_FILES} files)" if len(corpus.files) >= MOST_FILES else ""
+    raise InputError(f"text that the run was trained on must be as it was then, got {corpus.files[0]}"
+                     f"{' ...' * (len(corpus.files) > 1)}, which has changed since{many}; name other text with --data")
+
+
+def _fingerprint_of(record: Mapping[str, Any]) -> str | None:
+    """The fingerprint of what the run read, None where its record does not tell.
+
+    Counts and static vectors keep it as their text_hash; of a tokenized text the folder of its shards knows it, as long
+    as that is there.
+    """
+    recipe = RECIPES.get(str(record.get("recipe")))
+    if recipe is not None and recipe.fit:
+        return record.get("text_hash")
+    text = record.get("text") or {}
+    if not text.get("folder") or not text.get("train"):
+        return None
+    manifest = inside(Path(text["folder"]), text["train"]) / MANIFEST
+    return read_json(manifest).get("corpus") if manifest.is_file() else None
 
 
 @dataclass

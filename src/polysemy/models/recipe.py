@@ -10,9 +10,7 @@ from polysemy.errors import InputError
 from polysemy.models.bidirectional import BidirectionalConfig
 from polysemy.models.encoder import EncoderConfig
 from polysemy.models.feed_forward import FeedForwardConfig
-from polysemy.models.feed_forward import FeedForwardConfig
 from polysemy.models.recurrent import RecurrentConfig
-from polysemy.models.segment_memory import SegmentMemoryConfig
 from polysemy.models.segment_memory import SegmentMemoryConfig
 from polysemy.text.masking import MarkedSpans, NGrams, Spans, Tokens, WholeWords
 from polysemy.text.segments import FullSentences, NextSentence, SentenceOrder, Stretch
@@ -131,8 +129,8 @@ class PretrainingConfig(Config):
             raise InputError(f"model.transformer.causal must be {str(language).lower()} with heads "
                              f"{', '.join(self.heads)}, got {str(causal).lower()}")
         if getattr(self.model, "cutoffs", ()) and self.tokenizer.kind not in ("word", "space"):
-            raise InputError("tokenizer.kind must be word or space with model.cutoffs, whose ids fall in frequency, got "
-                             f"{self.tokenizer.kind}; add --set tokenizer.kind=word")
+            raise InputError("tokenizer.kind must be word or space with model.cutoffs, for ids must fall in frequency, "
+                             f"got {self.tokenizer.kind}; add --set tokenizer.kind=word")
         embedding = getattr(self.model, "embedding", None)
         positions = getattr(getattr(embedding, "position", None), "max_positions", None)
         if positions is not None and positions < self.training.length:

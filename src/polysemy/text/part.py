@@ -22,7 +22,7 @@ class Encoder(NamedTuple):
     tokenizer: Encodes
     unit: str
     dtype: str
-    compiled: bool = False  # find sentences by compiled loops: worth their start for a long text
+    compiled: bool = False  # find sentences by compiled loops, as the fast encoder finds pieces
 
 
 class Part(NamedTuple):

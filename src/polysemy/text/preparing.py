@@ -70,9 +70,10 @@ def prepare_folder(
         small = corpus.bytes < SMALL_BYTES
         dtype = "<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4"
         count = processes or (1 if small else available_threads())
-        with started(count, () if small else WORKERS_IMPORT) as workers, growing(work, int(dtype[-1])) as store:
+        imports = () if small or os.environ.get("POLYSEMY_PLAIN") == "1" else WORKERS_IMPORT
+        with started(count, imports) as workers, growing(work, int(dtype[-1])) as store:
             encodes, why = (tokenizer, "plain: the text is small") if small else _fast(tokenizer)
-            _fill(store, corpus, Encoder(encodes, unit, dtype, not small), workers, progress)
+            _fill(store, corpus, Encoder(encodes, unit, dtype, encodes is not tokenizer), workers, progress)
         totals = store.totals
         if not totals.tokens:
             raise InputError("corpus must give at least one piece, got none from "

@@ -15,6 +15,7 @@ from polysemy.text.corpus import Documents
 from polysemy.text.portions import hash_of, hold_out
 from polysemy.text.shards import Shards, prepare
 from polysemy.text.tokenizer import Tokenizer
+from polysemy.training.characters import check_characters
 
 TOKENIZER_BYTES = 200 << 20
 """a larger corpus trains its tokenizer on a sample of about this size"""
@@ -56,10 +57,11 @@ def prepare_text(corpus: Documents, config: PretrainingConfig, folder: str | Pat
     if tokenizer is None:
         tokenizer = _trained(corpus, config, folder)
     train = prepare(corpus, tokenizer, folder, unit=unit, progress=progress)
+    check_characters(train.report.get("invalid", 0), train.report.get("characters", 0))
     other = None if rest is None else prepare(rest, tokenizer, folder, unit=unit, progress=progress)
+    files = [str(path.resolve()) for path in getattr(corpus, "files", [])]
     source = {"folder": str(folder.resolve()), "train": _name(train), "held_out": _name(other),
-              "files": [str(path.resolve()) for path in getattr(corpus, "files", [])][:MOST_FILES],
-              "rule": corpus.document_rule,
+              "files": files[:MOST_FILES], "num_files": len(files), "rule": corpus.document_rule,
               "documents": train.num_documents, "words": train.words, "tokens": train.num_tokens, "bytes": train.bytes,
               "held_out_tokens": other.num_tokens if other else 0, "report": train.report,
               "tokenizer": tokenizer.fingerprint()}
@@ -89,6 +91,7 @@ def _trained(corpus: Documents, config: PretrainingConfig, folder: Path) -> Toke
         rate = TOKENIZER_BYTES / max(corpus.bytes, 1)
         texts = (text for text, _, _ in corpus if rate >= 1 or hash_of(text) % 2**32 < rate * 2**32)
         tokenizer = Tokenizer.train(texts, config.tokenizer)
+        check_characters(corpus.report.invalid, corpus.report.characters)
         with new_folder(path) as work:
             tokenizer.save(work)
     return Tokenizer.load(path)

@@ -27,6 +27,7 @@ from polysemy.text.encoded import encode
 from polysemy.text.portions import hold_out
 from polysemy.training.budget import Budget
 from polysemy.training.card import words_card
+from polysemy.training.characters import check_characters
 from polysemy.training.lock import NAME as LOCK
 from polysemy.training.lock import folder_lock
 from polysemy.training.metrics import Metrics
@@ -154,7 +155,10 @@ class _Run:
             return corpus, {"files": [], "rule": "labels", "report": report, "words": words, "kept_words": words,
                             "reading_seconds": 0.0}
         text = encode(corpus, self.config.word_config, folder=spill, threads=self.threads, stop=self.stop)
-        return text, {"files": [str(path.resolve()) for path in getattr(corpus, "files", [])][:MOST_FILES],
+        if not self.stop():  # else only a part was read
+            check_characters(corpus.report.invalid or text.report.invalid, corpus.report.characters or text.bytes)
+        files = [str(path.resolve()) for path in getattr(corpus, "files", [])]
+        return text, {"files": files[:MOST_FILES], "num_files": len(files),
                       "rule": corpus.document_rule, "report": asdict(corpus.report),
                       "words": int(text.vocabulary.total), "kept_words": text.num_tokens,
                       "vocabulary": len(text.vocabulary), "reading_seconds": text.seconds, "bytes": text.bytes}
