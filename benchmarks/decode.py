@@ -107,14 +107,12 @@ def compare(size: str, rounds: int, clock: Callable[[], float]) -> dict[str, Any
     return row
 
 
-def show(rows: list[dict[str, Any]]) -> None:
+def show(row: dict[str, Any]) -> None:
     """Milliseconds a token, and how many times faster than transformers."""
-    print(f"{'size':6} {'transformers':>12} {'plain':>15} {'float32':>15} {'bfloat16':>15} {'int8':>15}   to reach")
-    for row in rows:
-        cells = [f"{row[f'{name}_ms']:6.2f} {row[f'{name}_ratio']:6.2f} x" for name in
-                 ("plain", "float32", "bfloat16", "int8")]
-        print(f"{row['size']:6} {row['transformers_ms']:9.2f} ms " + " ".join(f"{cell:>15}" for cell in cells) +
-              f"   {row['target']} x, int8 {row['target_int8']} x")
+    cells = [f"{row[f'{name}_ms']:6.2f} {row[f'{name}_ratio']:6.2f} x" for name in
+             ("plain", "float32", "bfloat16", "int8")]
+    print(f"{row['size']:6} {row['transformers_ms']:9.2f} ms " + " ".join(f"{cell:>15}" for cell in cells) +
+          f"   {row['target']} x, int8 {row['target_int8']} x", flush=True)
 
 
 def loss(run: str, text: str, characters: int = 60_000) -> None:
@@ -162,12 +160,17 @@ def main() -> None:
 
     torch.set_num_threads(available_threads())
     clock = time.process_time if args.cpu else time.perf_counter
-    rows = [compare(size, args.rounds, clock) for size in args.sizes]
+    if not args.json:
+        clocks = "CPU" if args.cpu else "wall"
+        print(f"{torch.get_num_threads()} threads, {clocks} time, {time.strftime('%Y-%m-%d')}")
+        print(f"{'size':6} {'transformers':>12} {'plain':>15} {'float32':>15} {'bfloat16':>15} {'int8':>15}   to reach")
+    rows = []
+    for size in args.sizes:
+        rows.append(compare(size, args.rounds, clock))
+        if not args.json:
+            show(rows[-1])
     if args.json:
         print(json.dumps({"threads": torch.get_num_threads(), "rows": rows}))
-    else:
-        print(f"{torch.get_num_threads()} threads, {'CPU' if args.cpu else 'wall'} time, {time.strftime('%Y-%m-%d')}")
-        show(rows)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Every option of multi-head attention at once, and what comes of it: shapes, weights, and rows that may see nothing."""
+"""Every option of multi-head attention at once: shapes, weights, and a query that may see nothing."""
 from __future__ import annotations
 
 import torch
@@ -14,7 +14,8 @@ def main() -> None:
     padding = torch.arange(7) >= torch.tensor([[7], [4]])
     out, weights = attention(query, key, value, key_padding_mask=padding, average_attn_weights=False)
     print(f"out {tuple(out.shape)}, weights {tuple(weights.shape)}: 7 keys, one learned and one of zeros")
-    print(f"padded keys get {float(weights[1, ..., 4:7].abs().max()):g}, rows add up to {float(weights.sum(-1).min()):.4f}")
+    padded, least = float(weights[1, ..., 4:7].abs().max()), float(weights.sum(-1).min())
+    print(f"padded keys get {padded:g}, rows add up to {least:.4f}")
 
     plain = MultiheadAttention(16, 4, batch_first=True)
     nothing = torch.zeros(5, 5, dtype=torch.bool)

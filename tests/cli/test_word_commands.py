@@ -52,9 +52,11 @@ def test_an_analogy_is_completed(file, capsys):
     text = printed(["analogy", file, "man", "king", "woman", "--top", "1"], capsys)
     assert text.splitlines()[0] == "man is to king as woman is to ..."
     assert text.splitlines()[2].startswith("queen")
+    assert "cos(w, king) + cos(w, woman) - cos(w, man), 3CosAdd" in text.splitlines()[3]
     found = json.loads(printed(["analogy", file, "man", "king", "woman", "--method", "mul", "--json"], capsys))
     assert found["answers"][0]["word"] == "queen"
     assert found["method"] == "mul"
+    assert "3CosMul" in found["score"]
 
 
 def test_two_words_have_a_cosine_and_pairs_a_correlation(file, capsys, tmp_path):
@@ -85,6 +87,39 @@ def test_two_words_have_a_cosine_and_pairs_a_correlation(file, capsys, tmp_path)
 def test_wrong_use_is_one_line(file, words, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert message in refused([file if word == "FILE" else word for word in words], capsys)
+
+
+def test_the_table_of_a_neural_model_is_searched_like_word_vectors(tmp_path, capsys):
+    text, run = tmp_path / "text.txt", str(tmp_path / "run")
+    text.write_text("\n\n".join(f"the {beast} sat on the {place}" for beast in ("cat", "dog", "bird") * 5
+                               for place in ("mat", "roof", "bank") * 2))
+    settings = ["--set", "model.embedding_size=6", "--set", "model.inner_size=4", "--steps", "2"]
+    assert main(["train", "nnlm", str(text), "-o", run, *settings]) == 0
+    capsys.readouterr()
+    found = json.loads(printed(["neighbors", run, "the", "--top", "3", "--json"], capsys))
+    assert len(found["neighbors"]) == 3
+    assert -1 <= float(printed(["similarity", run, "the", "cat"], capsys)) <= 1
+    assert "3CosAdd" in printed(["analogy", run, "the", "cat", "on"], capsys)
+
+
+def test_texts_without_a_known_word_are_counted(file, tmp_path, capsys):
+    assert main(["convert", file, str(tmp_path / "run"), "--from", "glove"]) == 0
+    (tmp_path / "lines.txt").write_text("man and king\nnothing of it\n...\n")
+    capsys.readouterr()
+    assert main(["embed", str(tmp_path / "run"), str(tmp_path / "lines.txt"), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "2 of 3 texts hold no word that the model knows: zeros stand for them\n"
+    found = json.loads(printed.out)
+    assert found["unknown"] == 2
+    assert [any(row) for row in found["vectors"]] == [True, False, False]
+
+
+@pytest.mark.parametrize("recipe", ["word2vec", "glove", "fasttext", "ngram"])
+def test_only_settings_that_count_are_listed(recipe, capsys):
+    text = printed(["describe", recipe], capsys)
+    assert "  min_count = " in text
+    assert "words.lowercase = " in text
+    assert "words.min_count" not in text
 
 
 def test_a_model_without_word_vectors_is_told_apart(tmp_path, capsys, monkeypatch):

@@ -74,6 +74,25 @@ def test_threads_change_nothing(two_threads: None) -> None:
         np.testing.assert_array_equal(one._logits, two._logits)
 
 
+def test_the_faster_number_of_threads_is_found_and_found_again() -> None:
+    pace, taken = compiled.Pace(2), []
+    for step in range(2 * compiled.AGAIN):
+        taken.append(pace.threads())
+        busy = step < compiled.AGAIN
+        pace.took(taken[-1], {1: 0.5, 2: 5.0 if busy else 0.3}[taken[-1]] + (9.0 if step == 0 else 0.0))
+    assert taken[:4] == taken[compiled.AGAIN:compiled.AGAIN + 4] == [1, 2, 1, 2]
+    assert set(taken[4:compiled.AGAIN]) == {1}
+    assert set(taken[compiled.AGAIN + 4:]) == {2}
+
+
+def test_a_reader_that_changes_its_threads_writes_the_same(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "SMALL", 0)
+    model, settings = small_gpt(), GenerationConfig(tokens=20, greedy=True, repetition_penalty=1.2)
+    reader = CompiledReader(model, 30)
+    assert reader.pace is not None
+    assert text(model, reader, settings) == text(model, CompiledReader(model, 30, threads=1), settings)
+
+
 def test_threads_that_cannot_run_side_by_side_leave_the_work_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
     from polysemy.decoding import step_kernel
 

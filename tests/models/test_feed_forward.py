@@ -158,12 +158,14 @@ def test_the_table_is_given_as_vectors_of_the_words_that_are_one_piece() -> None
     pieces = tokenizer("bytebpe")
     body = FeedForwardLM(config(vocab_size=pieces.vocab_size))
     words, vectors = body.word_vectors(pieces)
-    assert "the" in words
+    assert "the" in words  # a piece with a space before it; "th" and "he" are pieces of words alone
+    assert "th" not in words
     assert vectors.dtype == np.float32
     assert vectors.shape == (len(words), 3)
     assert len(set(words)) == len(words)
     for word, vector in zip(words, vectors, strict=True):
-        number, = pieces.encode(word).ids
+        number = pieces.encode(f"{word} {word}").ids[-1]
+        assert pieces.decode([number]).strip() == word
         np.testing.assert_array_equal(vector, body.table[number].detach().numpy())
 
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from polysemy.errors import InputError
+from polysemy.runtime import random_for
 from polysemy.text.corpus import Corpus, text_documents
 from polysemy.text.portions import PASSAGE, Portion, hold_out, passages
 from polysemy.text.tokenizer import Tokenizer, TokenizerConfig
@@ -20,6 +22,17 @@ def documents(count: int, tag: str = "") -> list[str]:
 def parts(texts: list[str]) -> tuple[set[str], set[str]]:
     train, held_out = hold_out(text_documents(texts))
     return {text for text, _, _ in train}, {text for text, _, _ in held_out} if held_out else set()
+
+
+def test_what_is_no_text_in_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bytes").write_bytes(random_for("bytes").integers(1, 256, 30_000, np.uint8).tobytes())
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"corpus must be UTF-8 text, got [\d,]+ invalid bytes among"):
+            prepare_text(Corpus([tmp_path / "bytes"]), small_config(), tmp_path / "text")
+    write_text(tmp_path / "good.txt")
+    tokenizer = prepare_text(Corpus([tmp_path / "good.txt"]), small_config(), tmp_path / "text").tokenizer
+    with pytest.raises(InputError, match="corpus must be UTF-8 text"):
+        prepare_text(Corpus([tmp_path / "bytes"]), small_config(), tmp_path / "text", tokenizer=tokenizer)
 
 
 @pytest.mark.parametrize(("count", "held"), [(10, 2), (50, 10), (100, 20), (1000, 20)])

@@ -9,12 +9,14 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import polysemy
 from polysemy.artifact import read_folder
 from polysemy.errors import InputError
 from polysemy.models.word2vec.config import Word2VecConfig
+from polysemy.runtime import random_for
 from polysemy.text.corpus import Corpus, text_documents
 from polysemy.training.budget import Budget
 from polysemy.training.outcome import InterruptError
@@ -80,6 +82,22 @@ def test_an_empty_text_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing to train on"):
         train_words(CONFIG.replace(min_count=1000), text_documents(TEXTS), tmp_path / "run", threads=1)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_no_text_in_utf_8_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    for name, data in (("bytes", random_for("bytes").integers(1, 256, 30_000, np.uint8).tobytes()),
+                       ("russian", "белый кот сидит на крыше дома\n\n".encode("cp1251") * 300)):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(InputError, match=r"corpus must be UTF-8 text, got [\d,]+ invalid bytes among") as caught:
+            train_words(CONFIG, Corpus([tmp_path / name]), tmp_path / "run", threads=1)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(InputError, match="corpus must be UTF-8 text" if name == "bytes" else "must hold words"):
+            train_words(CONFIG, Corpus([tmp_path / name]), tmp_path / "run", threads=1, held_out=False)
+        assert not (tmp_path / "run").exists()
+    (tmp_path / "french").write_bytes("\n\n".join(f"un été à la forêt {i} avec des amis" for i in range(99)).encode(
+        "latin-1"))  # a western encoding is counted only, as is a few damaged bytes
+    folder = train_words(CONFIG, Corpus([tmp_path / "french"]), tmp_path / "run", threads=1)
+    assert read_folder(folder).config["text"]["report"]["invalid"] > 100
 
 
 def test_a_signal_keeps_what_was_learned(tmp_path: Path) -> None:

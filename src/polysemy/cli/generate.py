@@ -61,7 +61,8 @@ def _stream(args: argparse.Namespace, model: Any, settings: dict[str, Any]) -> N
     if ended == "limit":
         note("the model has no position for more")
     if args.json:
-        emit(args, {"prompt": args.text, "text": text, "tokens": len(stream.ids), "ended": ended, "seed": args.seed}, "")
+        found = {"prompt": args.text, "text": text, "tokens": len(stream.ids), "ended": ended, "seed": args.seed}
+        emit(args, found, "")
     if stopped:
         sys.stdout.flush()
         raise KeyboardInterrupt

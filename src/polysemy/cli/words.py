@@ -8,7 +8,6 @@ from typing import Any
 from polysemy.cli.printing import emit, plain, table
 from polysemy.errors import InputError
 
-
 SCORES = {
     "add": "cos(w, {b}) + cos(w, {c}) - cos(w, {a}), 3CosAdd: a sum of cosines, from -3 to 3",
     "mul": "s(w, {b}) s(w, {c}) / s(w, {a}) with s = (1 + cos) / 2, 3CosMul: a ratio, from 0 on",

@@ -6,8 +6,10 @@ token, which is what a large model waits for; the loss of each is in docs/genera
 """
 from __future__ import annotations
 
+import math
 import struct
 import sys
+import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,8 +28,10 @@ from polysemy.nn.position import Learned, rotation
 
 WORTH = 1 << 32
 """weights read over a whole text from which on it pays to load the compiler's library, unless that is there already"""
-SMALL = 1 << 25
-"""bytes of weights below which one thread is faster than several: they stay in the cache that it has for itself"""
+SMALL = 1 << 24
+"""bytes of weights below which one thread is always taken: the others would mostly wait"""
+AGAIN = 256
+"""steps after which one thread and several are compared anew"""
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 
@@ -133,6 +137,32 @@ def converted(matrix: Tensor, weights: str) -> tuple[Tensor, Tensor | None]:
     return (matrix / scales[:, None]).round().to(torch.int8).contiguous(), scales.contiguous()
 
 
+class Pace:
+    """One thread or several, whichever does a step faster now.
+
+    Threads that meet many times a step lose where other programs want the same cores, and these come and go; so both
+    are tried, again after every AGAIN steps.  Which one it is changes no bit of the result.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = self.best = most
+        self.steps, self.seconds = 0, {1: math.inf, most: math.inf}
+
+    def threads(self) -> int:
+        """For the next step."""
+        place = self.steps % AGAIN
+        self.steps += 1
+        if place == 0:
+            self.seconds = dict.fromkeys(self.seconds, math.inf)
+        return (1, self.most)[place % 2] if place < 4 else self.best
+
+    def took(self, threads: int, seconds: float) -> None:
+        """How long a step was."""
+        if self.steps % AGAIN <= 4:
+            self.seconds[threads] = min(self.seconds[threads], seconds)
+            self.best = min(self.seconds, key=lambda count: self.seconds[count])
+
+
 class CompiledReader:
     """Reads one text of at most `capacity` tokens: the prompt by the plain way, then token by token."""
 
@@ -144,6 +174,7 @@ class CompiledReader:
         c, e = model.body.config.transformer, model.body.config.embedding
         size = BYTES[weights] * sum(p.numel() for p in model.parameters())
         self.parts = threads or (1 if size < SMALL else min(torch.get_num_threads(), c.num_heads))
+        self.pace = Pace(self.parts) if self.parts > 1 and threads is None else None
         heads, width = c.num_heads, c.head_size
         self.keys, self.values = (torch.zeros(c.num_layers, heads, capacity, width) for _ in range(2))
         self.scratch = {name: torch.zeros(size) for name, size in (
@@ -195,9 +226,13 @@ class CompiledReader:
         self._meta[self._place] += 1
         self._meta[self._token] = ids[0]
         assert self._meta[self._place] < self._capacity, "there is no room for more keys"
-        if not run_step(self.weights, self.meta, self.meeting, self.parts):
-            self.parts = 1  # the threads cannot run side by side here
+        parts = self.pace.threads() if self.pace else self.parts
+        begun = time.perf_counter()
+        if not run_step(self.weights, self.meta, self.meeting, parts):
+            self.parts, self.pace = 1, None  # the threads cannot run side by side here
             run_step(self.weights, self.meta, self.meeting, 1)
+        if self.pace:
+            self.pace.took(parts, time.perf_counter() - begun)
         return self._logits
 
     def keep(self, rows: np.ndarray) -> None:

@@ -21,8 +21,8 @@ PSEUDO = ("each token predicted from both sides: not a probability of the text; 
 WORDS = ("words and ends of lines alone were predicted: punctuation, capital letters and words outside the vocabulary "
          "hide bytes, so there are no bits per byte")
 
-UNKNOWN = ("some words are unknown to the tokenizer and hide what stands there, so there are no bits per byte; train with "
-           "tokenizer.kind=bytebpe for them")
+UNKNOWN = ("some words are unknown to the tokenizer and hide what stands there, so there are no bits per byte; with "
+           "tokenizer.kind=bytebpe there are")
 
 
 @runtime_checkable

@@ -120,7 +120,8 @@ def summary(study: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, 
         remarks = "; ".join([*(("FAILED: " + row["error"],) if row.get("error") else ()), *row.get("remarks", ())])
         rows.append((wording.one_line(row["label"], 24), wording.percent(cloze.get("accuracy")),
                      f"{50 * (high - low):.1f}" if high else wording.NOTHING, wording.number(cloze.get("bits")),
-                     wording.number(row.get("loss")), wording.number(row.get("bits_per_byte")), wording.duration(row.get("seconds") or None),
+                     wording.number(row.get("loss")), wording.number(row.get("bits_per_byte")),
+                     wording.duration(row.get("seconds") or None),
                      wording.size(row.get("bytes")), wording.milliseconds(row.get("milliseconds")),
                      wording.one_line(remarks, 60)))
     return header, rows, [f"{line['name'] + ':':8}{line['text']}" for line in study["recommendation"]["lines"]]

@@ -51,7 +51,7 @@ def _masked(name: str, summary: str, paper: str, *more: str) -> Recipe:
     )
 
 
-def _language(name: str, summary: str, paper: str, *, module: str = "", cloze: str = "the whole text with the word in it",
+def _language(name: str, summary: str, paper: str, *, module: str = "", cloze: str = "the text with the word in it",
               capabilities: tuple[str, ...] = ("score", "fill", "generate", "embed", "cloze"),
               exports: tuple[str, ...] = ()) -> Recipe:
     return Recipe(

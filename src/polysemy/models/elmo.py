@@ -27,7 +27,8 @@ DEVIATIONS = (
     "paper: AdamW; the original has Adagrad at 0.2.",
     "paper: marks are read as the bytes of their names; the original has a symbol for each.",
     "ladder: a table of tokens instead of characters (--set model.input=characters has them), tied to the output; "
-    "cells four times as wide as the output, not eight; nothing is clipped, dropout 0: settings for minutes of training; the rate was tried, the rest was not.",
+    "cells four times as wide as the output, not eight; nothing is clipped, dropout 0: settings for minutes, "
+    "of which the rate was tried and the rest was not.",
 )
 
 

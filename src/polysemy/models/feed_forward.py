@@ -155,12 +155,13 @@ class FeedForwardLM(nn.Module):
         return self._inner(self._vectors(_shifted(ids, before))), (whole.gather(1, last),)
 
     def word_vectors(self, tokenizer: Tokenizer) -> tuple[list[str], np.ndarray]:
-        """The words that are one piece, by id, and their rows of C, float32 (words, m)."""
-        ids = tokenizer.ordinary_ids
-        names = [tokenizer.decode([number]).strip() for number in ids.tolist()]
+        """The words that are one piece inside a text, by id, and their rows of C, float32 (words, m)."""
+        ids = tokenizer.ordinary_ids.tolist()
+        names = [tokenizer.decode([number]).strip() for number in ids]
+        twice = tokenizer.encode_batch([f"{name} {name}" for name in names])  # the second one has a space before it
         found: dict[str, int] = {}
-        for number, name, encoding in zip(ids.tolist(), names, tokenizer.encode_batch(names), strict=True):
-            if name and list(encoding.ids) == [number]:
+        for number, name, encoding in zip(ids, names, twice, strict=True):
+            if name and encoding.ids[-1] == number:
                 found.setdefault(name, number)
         return list(found), self.table.detach().float().cpu().numpy()[list(found.values())]
 

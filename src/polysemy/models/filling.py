@@ -99,7 +99,7 @@ def _fill_gap(gap: Gap, top: int, longest: int) -> list[Candidate]:
 
 def _beam(gap: Gap, k: int, beam: int) -> list[tuple[tuple[int, ...], float]]:
     """The likeliest sequences of k pieces with their log-probabilities; later pieces go on with the word."""
-    ordinary = np.zeros(gap.encoder.config.model.embedding.vocab_size, bool)
+    ordinary = np.zeros(gap.encoder.config.model.vocab_size, bool)
     ordinary[gap.tokenizer.ordinary_ids] = True
     starting, going_on = (ordinary & flags for flags in piece_places(gap, len(ordinary)))
     paths: list[tuple[tuple[int, ...], float]] = [((), 0.0)]

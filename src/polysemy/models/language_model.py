@@ -126,7 +126,7 @@ class LanguageModel(TextModel):
     # writing
 
     def generate(self, text: str = "", tokens: int = 100, **settings: Any) -> str:
-        """The text with what the model writes after it; `settings` are those of `decoding.sampling.GenerationConfig`."""
+        """The text with what the model writes after it; `settings`: those of `decoding.sampling.GenerationConfig`."""
         return text + "".join(self.stream(text, tokens, **settings))
 
     def stream(self, text: str = "", tokens: int = 100, **settings: Any) -> Any:

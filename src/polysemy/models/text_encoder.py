@@ -57,7 +57,8 @@ class TextEncoder(TextModel):
             parts += [sep, second, sep] if self.tokenizer.kind == "bytebpe" else [second, sep]
         ids = np.concatenate(parts).astype(np.int64)
         segments = np.zeros(len(ids), np.int64)
-        if self.config.model.embedding.num_segments > 1:
+        embedding = getattr(self.config.model, "embedding", None)
+        if getattr(embedding, "num_segments", 0) > 1:
             segments[ends:] = 1
         return Row(ids, segments)
 

@@ -55,7 +55,7 @@ class TextModel:
         """The model of a run folder, checked before it is believed."""
         return cls(*open_run(Path(folder)))
 
-    def to(self, device: str = "auto", dtype: str = "float32") -> TextEncoder:
+    def to(self, device: str = "auto", dtype: str = "float32") -> Self:
         """Move to a device; `bfloat16` is faster where the hardware has it and moves cosines by about 1e-4."""
         if dtype not in ("float32", "bfloat16"):
             raise InputError(f"dtype must be float32 or bfloat16, got {dtype!r}")

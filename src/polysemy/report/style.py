@@ -42,7 +42,9 @@ def color(name: str) -> str:
 
 def series(number: int | None) -> tuple[str, str]:
     """(color, marker) of the rung with this number among the colored ones; None is a control, gray."""
-    return (color("control"), "o") if number is None else (color(f"c{number % SERIES}"), MARKERS[(number + 3 * (number // SERIES)) % SERIES])
+    if number is None:
+        return color("control"), "o"
+    return color(f"c{number % SERIES}"), MARKERS[(number + 3 * (number // SERIES)) % SERIES]
 
 
 def style_sheet() -> tuple[str, str]:

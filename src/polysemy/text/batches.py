@@ -97,7 +97,8 @@ class Batch:
         spans, span_shift = pick(self.span_at)
         return Batch(
             **{name: getattr(self, name)[rows]
-               for name in ("ids", "positions", "segments", "documents", "visible", "hidden", "rows", "streams", "fresh")},
+               for name in ("ids", "positions", "segments", "documents", "visible", "hidden", "rows", "streams",
+                            "fresh")},
             targets=self.targets[hidden], weights=self.weights[hidden],
             pair_at=self.pair_at[pairs] + pair_shift, pair_labels=self.pair_labels[pairs],
             **{name: getattr(self, name)[spans] + span_shift for name in ("span_at", "span_left", "span_right")},

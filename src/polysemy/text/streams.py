@@ -1,8 +1,8 @@
 """Rows for language models: the running text with one mark before each document, and the next token at every place.
 
-`Chunks` are rows of neighboring tokens in a keyed order, each read by itself (GPT).  `Streams` cut the text into as many
-long streams as a batch has rows: row b of batch t + 1 goes on where row b of batch t stopped, so that a model may carry
-its state (LSTM, Transformer-XL).  Both give `batches[t]` as a pure function of (corpus, seed, t).
+`Chunks` are rows of neighboring tokens in a keyed order, each read by itself (GPT).  `Streams` cut the text into as
+many long streams as a batch has rows: row b of batch t + 1 goes on where row b of batch t stopped, so that a model may
+carry its state (LSTM, Transformer-XL).  Both give `batches[t]` as a pure function of (corpus, seed, t).
 """
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from polysemy.objectives.pretraining import Pretraining, correct, encode, tensors_of
 from polysemy.text.batches import Batches
@@ -35,7 +35,7 @@ class HeldOut:
         return {name: sum(count[name] for count in counts) for name in self.objective.weights}
 
     @torch.no_grad()
-    def __call__(self, module: nn.Module) -> dict[str, float]:
+    def __call__(self, module: Any) -> dict[str, float]:
         """`held_out_loss` (the training total), `held_out_<head>` for each head, `held_out_pair_accuracy` for pairs."""
         with module.carry.apart() if hasattr(module, "carry") else contextlib.nullcontext():
             return self._scores(module)

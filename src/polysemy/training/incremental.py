@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from polysemy.errors import InputError
 from polysemy.models.pretrained import WEIGHTS, PretrainingModel, open_run
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.runtime import random_for
-from polysemy.text.batches import Batch, Batches
+from polysemy.text.batches import Batch
 from polysemy.text.tokenizer import Tokenizer
 from polysemy.training.prepared import PreparedText, open_text
 
@@ -32,7 +33,7 @@ class Replay:
     on.  Old and new stand in a keyed order, so processes get both.  An epoch reads all of the new text.
     """
 
-    def __init__(self, new: Batches, old: Batches, rate: float) -> None:
+    def __init__(self, new: Any, old: Any, rate: float) -> None:
         if not 0 < rate < 1:
             raise InputError(f"replay must be above 0 and below 1, got {rate}")
         if (new.batch_size, new.length) != (old.batch_size, old.length):

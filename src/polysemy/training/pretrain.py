@@ -219,7 +219,7 @@ def _held_out(config: PretrainingConfig, text: PreparedText, learner: Learner) -
     if text.held_out is None:
         return None
     try:
-        batches = make_batches(config, text.held_out, text.tokenizer, seed=0)
+        batches: Any = make_batches(config, text.held_out, text.tokenizer, seed=0)
     except InputError as error:  # a recipe may need more than the little that is held out, such as two documents
         log.warning("no held-out loss: %s", error)
         return None

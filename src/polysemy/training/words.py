@@ -154,7 +154,11 @@ class _Run:
             report = {"documents": len(corpus), "characters": sum(map(len, corpus.texts))}
             return corpus, {"files": [], "rule": "labels", "report": report, "words": words, "kept_words": words,
                             "reading_seconds": 0.0}
-        text = encode(corpus, self.config.word_config, folder=spill, threads=self.threads, stop=self.stop)
+        try:
+            text = encode(corpus, self.config.word_config, folder=spill, threads=self.threads, stop=self.stop)
+        except InputError:  # no words, perhaps because of the encoding
+            check_characters(corpus.report.invalid, corpus.report.characters)
+            raise
         if not self.stop():  # else only a part was read
             check_characters(corpus.report.invalid or text.report.invalid, corpus.report.characters or text.bytes)
         files = [str(path.resolve()) for path in getattr(corpus, "files", [])]

@@ -16,7 +16,7 @@ from polysemy.models.fasttext.fit import fit
 from polysemy.models.fasttext.labels import LabeledText
 from polysemy.models.fasttext.subwords import END, hash_bytes, subword_buckets
 from polysemy.models.fasttext.supervised import KINDS, learn_labels
-from polysemy.models.fasttext.tree import fasttext_tree
+from polysemy.models.huffman import fasttext_tree
 from polysemy.models.kernels.rows import aligned
 from polysemy.text.vocabulary import WordConfig
 
@@ -150,6 +150,16 @@ def test_k_labels_come_in_falling_order_and_recall_grows(tmp_path: Path) -> None
     held_out = data(200, 3)
     assert classifier.evaluate(held_out, k=2)["recall"] > classifier.evaluate(held_out, k=1)["recall"]
     np.testing.assert_allclose(classifier.probabilities(["w1", ""]).sum(1), 1)
+
+
+def test_labels_that_training_never_saw_are_counted_and_named(tmp_path: Path) -> None:
+    classifier = train(tmp_path / "run")
+    known = data(100, 3)
+    assert classifier.evaluate(known)["unknown_labels"] == 0
+    assert "note" not in classifier.evaluate(known)
+    found = classifier.evaluate(LabeledText([*known.texts, "a", "b", "c"], [*known.labels, ("new",), ("new",), ("L9",)]))
+    assert found["unknown_labels"] == 2
+    assert found["note"] == "2 labels of 3 texts unknown to the classifier, so never found: 'L9', 'new'"
 
 
 def test_texts_without_words_keep_their_place(tmp_path: Path) -> None:

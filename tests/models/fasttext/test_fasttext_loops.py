@@ -9,12 +9,11 @@ from polysemy.models.fasttext import cbow, hierarchical, skipgram
 from polysemy.models.fasttext.plain import KINDS, learn_plain
 from polysemy.models.fasttext.staging import Stage
 from polysemy.models.fasttext.subword_table import subword_table
-from polysemy.models.fasttext.tree import fasttext_tree
+from polysemy.models.huffman import Tree, fasttext_tree
 from polysemy.models.kernels.drawing import negative_table, start_state
 from polysemy.models.kernels.rows import aligned
 from polysemy.models.kernels.sentences import thresholds
 from polysemy.models.kernels.tiles import TILE_ROWS
-from polysemy.models.word2vec.huffman import Tree
 
 WORDS = ["the", "cat", "cats", "catch", "dog", "dogs", "a", "sat", "été", "北京"]
 COUNTS = np.array([50, 30, 20, 15, 12, 10, 9, 8, 7, 6])

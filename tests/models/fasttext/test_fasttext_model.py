@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polysemy.artifact import finish
+from polysemy.artifact import finish, load_tensors
 from polysemy.capability import ClozeItem
 from polysemy.config import with_settings
 from polysemy.errors import InputError
@@ -88,6 +88,17 @@ def test_same_seed_same_bits(tmp_path: Path, algorithm: str) -> None:
     first, again = (train(tmp_path / name, lines, algorithm=algorithm) for name in "ab")
     np.testing.assert_array_equal(first.inputs, again.inputs)
     np.testing.assert_array_equal(first.outputs, again.outputs)
+
+
+@pytest.mark.parametrize("longest", [0, 6])
+def test_the_rows_stay_in_their_file(tmp_path: Path, longest: int) -> None:
+    model = train(tmp_path / "run", inflections(60, set()), longest=longest)
+    assert isinstance(model.inputs, np.memmap)
+    assert isinstance(model.outputs, np.memmap)
+    assert len(model.inputs) == len(model.vocabulary) + len(model.used)
+    tensors = load_tensors(tmp_path / "run" / "model.safetensors", torch=False)
+    np.testing.assert_array_equal(model.used, tensors["buckets"])
+    np.testing.assert_array_equal(model.inputs, tensors["input"])
 
 
 def test_the_full_softmax_learns_too(tmp_path: Path) -> None:

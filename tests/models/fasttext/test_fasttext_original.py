@@ -16,7 +16,7 @@ from polysemy.models.fasttext.features import make_features, number_words
 from polysemy.models.fasttext.files import read_fasttext, write_fasttext
 from polysemy.models.fasttext.model import FasttextModel
 from polysemy.models.fasttext.supervised import KINDS, learn_labels
-from polysemy.models.fasttext.tree import fasttext_tree
+from polysemy.models.huffman import fasttext_tree
 from polysemy.models.kernels.rows import aligned
 
 FILE = Path(__file__).parent / "original.bin"

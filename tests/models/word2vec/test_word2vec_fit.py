@@ -9,10 +9,10 @@ from corpora import encoded, random_text, trained
 
 from polysemy.artifact import load_tensors
 from polysemy.errors import InputError
+from polysemy.models.schedule import Schedule, parts_of, run_blocks, run_parts
 from polysemy.models.word2vec.config import Word2VecConfig
-from polysemy.models.word2vec.fit import block_tokens, fit
+from polysemy.models.word2vec.fit import FLOOR, block_tokens, fit
 from polysemy.models.word2vec.losses import SampledLoss
-from polysemy.models.word2vec.schedule import FLOOR, Schedule, parts_of, run_threads
 from polysemy.models.word2vec.steps import begin, step_for
 from polysemy.text.vocabulary import Vocabulary
 
@@ -57,21 +57,20 @@ def test_threads_read_the_whole_text_every_epoch_and_learn_it(changes):
 
 def test_the_rate_falls_with_the_words_seen_to_its_floor():
     text, rates = random_text(lines=200), []
-    schedule = Schedule(text.num_tokens * 3, 1, lambda: False, None)
+    total = text.num_tokens * 3
+    schedule = Schedule(total + 1, epochs=3, rate=0.5, floor=FLOOR, threads=1, stop=lambda: False)
 
     def block(at, until, stop, rate, state):
         rates.append((schedule.words, rate))
         return until, int((text.tokens[at:until] >= 0).sum()), state
 
-    run_threads(block, parts_of(text.tokens, 1), [1], schedule, epochs=3, first_rate=0.5, block_tokens=100,
-                tell=lambda: None)
-    total = text.num_tokens * 3
+    run_parts(block, parts_of(text.tokens, 1), [1], schedule, block_tokens=100, tell=lambda: None)
     assert schedule.words == total
     assert len(rates) >= 3 * len(text.tokens) // 100
     for words, rate in rates:
         assert rate == pytest.approx(0.5 * (1 - words / (total + 1)), rel=1e-9)
     schedule.seen[0] = 2 * total
-    assert schedule.rate(0.5) == 0.5 * FLOOR
+    assert schedule.rate == 0.5 * FLOOR
 
 
 def test_a_limit_ends_training_beside_the_epochs():
@@ -103,7 +102,8 @@ def test_a_stop_keeps_what_was_learned():
 
 def test_an_error_in_a_thread_or_in_the_caller_ends_all_threads():
     text = random_text()
-    schedule = Schedule(10**9, 2, lambda: False, None)
+    endless = {"total": 10**9, "epochs": 10**9, "rate": 1.0}
+    schedule = Schedule(**endless, threads=2, stop=lambda: False)
 
     def fails(at, until, stop, rate, state):
         if at == 0:
@@ -111,16 +111,33 @@ def test_an_error_in_a_thread_or_in_the_caller_ends_all_threads():
         return until, 1, state
 
     with pytest.raises(MemoryError, match="block"):
-        run_threads(fails, parts_of(text.tokens, 2), [1, 2], schedule, epochs=10**6, first_rate=1, block_tokens=10,
-                    tell=lambda: None)
+        run_parts(fails, parts_of(text.tokens, 2), [1, 2], schedule, block_tokens=10, tell=lambda: None)
 
     def interrupted():
         raise KeyboardInterrupt
 
-    schedule = Schedule(10**9, 1, interrupted, None)
+    schedule = Schedule(**endless, threads=1, stop=interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_threads(lambda at, until, stop, rate, state: (until, 1, state), parts_of(text.tokens, 1), [1], schedule,
-                    epochs=10**9, first_rate=1, block_tokens=10, tell=lambda: None)
+        run_parts(lambda at, until, stop, rate, state: (until, 1, state), parts_of(text.tokens, 1), [1], schedule,
+                  block_tokens=10, tell=lambda: None)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_block_is_done_once_a_pass_and_passes_do_not_overlap(threads):
+    done = []
+    schedule = Schedule(7 * 4 * 10, epochs=4, rate=1.0, threads=threads, stop=lambda: False)
+
+    def block(number, passes, thread):
+        assert number % threads == thread
+        done.append((passes, number))
+        return 10, 2.0, 1.0
+
+    assert run_blocks(block, 7, schedule, tell=lambda: None) == 4
+    assert sorted(done) == [(passes, number) for passes in range(4) for number in range(7)]
+    assert [passes for passes, _ in done] == sorted(passes for passes, _ in done)
+    assert (schedule.words, schedule.done, schedule.rate, schedule.loss) == (280, 1.0, 0.0, pytest.approx(2.0))
+    stopped = Schedule(100, epochs=4, rate=1.0, threads=threads, stop=lambda: True)
+    assert (run_blocks(block, 7, stopped, tell=lambda: None), stopped.words, stopped.stopped) == (0, 0, True)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 500])
@@ -156,7 +173,7 @@ def test_the_folder_holds_both_matrices_without_padding(changes, tmp_path):
 
 
 def test_progress_is_told_during_long_training(monkeypatch):
-    from polysemy.models.word2vec import schedule
+    from polysemy.models import schedule
 
     monkeypatch.setattr(schedule, "REPORT_SECONDS", 0.01)
     text, told = random_text(), []

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import twins
 
+from polysemy.models.huffman import huffman
 from polysemy.models.kernels.drawing import negative_table
 from polysemy.models.kernels.rows import aligned, padded
 from polysemy.models.kernels.sentences import LONGEST, thresholds
 from polysemy.models.kernels.tiles import TILE_ROWS
 from polysemy.models.word2vec.cbow import cbow_negative
 from polysemy.models.word2vec.hierarchical import PIECE, cbow_hierarchical, skipgram_hierarchical
-from polysemy.models.word2vec.huffman import huffman
 from polysemy.models.word2vec.plain import NEGATIVE, Targets, plain
 from polysemy.models.word2vec.skipgram import skipgram_negative
 

@@ -9,10 +9,10 @@ import pytest
 from scipy.special import expit
 
 from polysemy.errors import InputError
+from polysemy.models.huffman import huffman
 from polysemy.models.kernels.sentences import CERTAIN, thresholds
 from polysemy.models.word2vec.cloze import path_log_probabilities
 from polysemy.models.word2vec.config import Word2VecConfig, configure
-from polysemy.models.word2vec.huffman import huffman
 from polysemy.models.word2vec.subsampling import keep_probabilities
 from polysemy.text.vocabulary import WordConfig
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from scipy.special import expit, log_expit, logit
 
+from polysemy.models.huffman import huffman
 from polysemy.models.word2vec import plain as textbook
 from polysemy.models.word2vec.exact_softmax import learn_softmax, softmax_gradients
-from polysemy.models.word2vec.huffman import huffman
 from polysemy.models.word2vec.plain import HIERARCHICAL, Targets, learn_negative, learn_path, plain
 
 SIZE, WORDS = 6, 9

@@ -17,7 +17,7 @@ from polysemy.errors import InputError
 from polysemy.models.fasttext.config import FasttextConfig
 from polysemy.models.fasttext.features import BucketRows, Features, make_features, number_words
 from polysemy.models.fasttext.labels import LabeledText
-from polysemy.models.fasttext.tree import fasttext_tree
+from polysemy.models.huffman import fasttext_tree
 from polysemy.text.vocabulary import Vocabulary
 
 LABELS_FILE, TENSORS_FILE = "labels.json", "model.safetensors"

@@ -21,13 +21,12 @@ from polysemy.models.fasttext.fit_labels import fit_labels
 from polysemy.models.fasttext.labels import LabeledText
 from polysemy.models.fasttext.plain import KINDS, learn_plain
 from polysemy.models.fasttext.subword_table import SubwordTable, subword_table
-from polysemy.models.fasttext.training import Schedule, run_blocks
-from polysemy.models.fasttext.tree import fasttext_tree
+from polysemy.models.huffman import Tree, fasttext_tree
 from polysemy.models.kernels.drawing import negative_table, start_state
 from polysemy.models.kernels.rows import aligned, drawn
 from polysemy.models.kernels.sentences import thresholds
 from polysemy.models.progress import Progress
-from polysemy.models.word2vec.huffman import Tree
+from polysemy.models.schedule import Schedule, run_blocks
 from polysemy.models.word2vec.subsampling import keep_probabilities
 from polysemy.text.encoded import EncodedText
 from polysemy.text.vocabulary import LINE_END
@@ -62,15 +61,20 @@ def fit(
     if isinstance(text, LabeledText):
         raise InputError("text must be running text when task=vectors, got documents with labels; set task=classify")
     learning = _Learning.start(config, text, seed)
-    schedule = Schedule(text.num_tokens, config.epochs, float(config.learning_rate or 0), report, stop, limit)
     plain = config.algorithm == "plain" or config.loss == "softmax"
-    threads = 1 if config.algorithm == "plain" else threads
+    schedule = Schedule(text.num_tokens * config.epochs, epochs=config.epochs, rate=float(config.learning_rate or 0),
+                        threads=1 if config.algorithm == "plain" else threads, stop=stop, limit=limit)
+
+    def tell() -> None:
+        report(Progress(done=schedule.done, words=schedule.words, loss=schedule.loss))
+
     bounds = _blocks(text.tokens, config, len(text.vocabulary))
     work = _plain_work if plain else _fast_work
-    run_blocks(schedule, threads, len(bounds) - 1, work(learning, schedule, bounds, threads, seed))
+    passes = run_blocks(work(learning, schedule, bounds, seed), len(bounds) - 1, schedule, tell=tell)
+    tell()
     _save(learning, text, folder)
     return {
-        "loss": None if schedule.loss is None else float(schedule.loss), "epochs": schedule.passes,
+        "loss": None if schedule.loss is None else float(schedule.loss), "epochs": passes,
         "words": schedule.words, "vocabulary": len(text.vocabulary), "buckets": len(learning.table.used),
         "parameters": (learning.table.num_rows + len(text.vocabulary)) * config.size, "stopped": schedule.stopped,
     }
@@ -125,9 +129,7 @@ def _blocks(tokens: np.ndarray, config: FasttextConfig, num_words: int) -> list[
     return bounds
 
 
-def _fast_work(
-    learning: _Learning, schedule: Schedule, bounds: list[int], threads: int, seed: int
-) -> Callable[..., Any]:
+def _fast_work(learning: _Learning, schedule: Schedule, bounds: list[int], seed: int) -> Callable[..., Any]:
     from polysemy.models.fasttext import cbow, hierarchical, skipgram
     from polysemy.models.fasttext.staging import STRETCH, Stage
 
@@ -138,22 +140,20 @@ def _fast_work(
     else:
         make = hierarchical.skipgram_hierarchical if config.mode == "skipgram" else hierarchical.cbow_hierarchical
         loop, choice = make(width), (learning.tree.starts, learning.tree.nodes, learning.tree.codes)
-    stages = [Stage.make(table.starts, config.size) for _ in range(threads)]
+    stages = [Stage.make(table.starts, config.size) for _ in range(schedule.threads)]
 
     def work(block: int, epoch: int, thread: int) -> tuple[int, float, float]:
         stop = bounds[block + 1]
         _, read, loss, count, _ = loop(
             learning.tokens, bounds[block], stop, stop, learning.kept_below, table.starts, table.rows, *choice,
-            learning.inputs, learning.outputs, config.window, np.float32(schedule.rate_now), STRETCH,
+            learning.inputs, learning.outputs, config.window, np.float32(schedule.rate), STRETCH,
             stages[thread].parts(), np.uint64(start_state(seed, "fasttext", epoch, block)))
         return read, loss, count
 
     return work
 
 
-def _plain_work(
-    learning: _Learning, schedule: Schedule, bounds: list[int], threads: int, seed: int
-) -> Callable[..., Any]:
+def _plain_work(learning: _Learning, schedule: Schedule, bounds: list[int], seed: int) -> Callable[..., Any]:
     config, table, tree = learning.config, learning.table, learning.tree
     longest = int(np.diff(table.starts).max(initial=1))
     # loops that keep every operation see rows without padding
@@ -164,7 +164,7 @@ def _plain_work(
         _, read, loss, count, _ = learn_plain(
             learning.tokens, bounds[block], stop, stop, learning.kept_below, table.starts, table.rows,
             config.mode == "skipgram", KINDS[config.loss or ""], config.negatives, learning.negatives, tree.starts,
-            tree.nodes, tree.codes, inputs, outputs, config.window, np.float32(schedule.rate_now), longest,
+            tree.nodes, tree.codes, inputs, outputs, config.window, np.float32(schedule.rate), longest,
             np.uint64(start_state(seed, "fasttext", epoch, block)))
         return read, loss, count
 

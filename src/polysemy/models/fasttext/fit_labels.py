@@ -16,11 +16,11 @@ from polysemy.models.fasttext.features import Features, make_features
 from polysemy.models.fasttext.labels import LabeledText
 from polysemy.models.fasttext.subwords import END
 from polysemy.models.fasttext.supervised import KINDS, SCRATCH_ROWS, learn_labels
-from polysemy.models.fasttext.training import Schedule, run_blocks
-from polysemy.models.fasttext.tree import fasttext_tree
+from polysemy.models.huffman import fasttext_tree
 from polysemy.models.kernels.drawing import start_state
 from polysemy.models.kernels.rows import aligned, drawn
 from polysemy.models.progress import Progress
+from polysemy.models.schedule import Schedule, run_blocks
 from polysemy.text.corpus import Document
 from polysemy.text.encoded import encode
 from polysemy.text.vocabulary import LINE_END, Vocabulary, split_words
@@ -44,13 +44,13 @@ def fit_labels(
     inputs = _start(len(vocabulary) + len(used), config.size, seed)
     outputs = aligned(len(labels), config.size)
     lengths, (flat, label_starts) = _lengths(features, data), _label_numbers(data, labels)
-    schedule = Schedule(int(lengths.sum()), config.epochs, float(config.learning_rate or 0), report, stop, limit)
     plain = config.algorithm == "plain"
-    threads = 1 if plain else threads
+    schedule = Schedule(int(lengths.sum()) * config.epochs, epochs=config.epochs, rate=float(config.learning_rate or 0),
+                        threads=1 if plain else threads, stop=stop, limit=limit)
     bounds = _blocks(features.starts, len(labels))
     tree = fasttext_tree(np.array([label_counts[name] for name in labels]))
     loop = learn_labels(inputs.shape[1])
-    scratch = [aligned(SCRATCH_ROWS, config.size) for _ in range(threads)]
+    scratch = [aligned(SCRATCH_ROWS, config.size) for _ in range(schedule.threads)]
     orders: dict[int, np.ndarray] = {}
 
     def work(block: int, epoch: int, thread: int) -> tuple[int, float, float]:
@@ -60,11 +60,15 @@ def fit_labels(
             orders.pop(epoch - 2, None)
         loss, learned, read, _ = loop(
             order, rows, features.starts, flat, label_starts, lengths, bounds[block], bounds[block + 1], inputs,
-            outputs, tree.starts, tree.nodes, tree.codes, KINDS[config.loss or ""], schedule.rate_now,
-            schedule.slope(threads), scratch[thread], np.uint64(start_state(seed, "fasttext labels", epoch, block)))
+            outputs, tree.starts, tree.nodes, tree.codes, KINDS[config.loss or ""], schedule.rate,
+            schedule.slope, scratch[thread], np.uint64(start_state(seed, "fasttext labels", epoch, block)))
         return read, loss, learned
 
-    run_blocks(schedule, threads, len(bounds) - 1, work)
+    def tell() -> None:
+        report(Progress(done=schedule.done, words=schedule.words, loss=schedule.loss))
+
+    passes = run_blocks(work, len(bounds) - 1, schedule, tell=tell)
+    tell()
     size = config.size
     if not (np.isfinite(inputs).all() and np.isfinite(outputs).all()):
         raise InputError("training must stay finite, got NaN or infinity; lower learning_rate = "
@@ -72,7 +76,7 @@ def fit_labels(
     counts = np.array([label_counts[name] for name in labels])
     FasttextClassifier(config, vocabulary, labels, counts, inputs[:, :size], outputs[:, :size], used).save(folder)
     return {
-        "loss": None if schedule.loss is None else float(schedule.loss), "epochs": schedule.passes,
+        "loss": None if schedule.loss is None else float(schedule.loss), "epochs": passes,
         "words": schedule.words, "vocabulary": len(vocabulary), "labels": len(labels), "documents": len(data),
         "parameters": (len(inputs) + len(labels)) * size, "stopped": schedule.stopped,
     }

@@ -17,7 +17,7 @@ from polysemy.models.fasttext.config import FasttextConfig
 from polysemy.models.fasttext.features import BucketRows
 from polysemy.models.fasttext.subword_table import bucket_table, compose, join_rows
 from polysemy.models.fasttext.subwords import subword_buckets, subwords
-from polysemy.models.fasttext.tree import fasttext_tree
+from polysemy.models.huffman import fasttext_tree
 from polysemy.models.word_vectors import WordVectors
 from polysemy.text.vocabulary import Vocabulary
 

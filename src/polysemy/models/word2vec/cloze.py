@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from polysemy.models.word2vec.huffman import Tree
+from polysemy.models.huffman import Tree
 
 
 def tree_scores(contexts: np.ndarray, candidates: np.ndarray, inputs: np.ndarray, nodes: np.ndarray, tree: Tree,

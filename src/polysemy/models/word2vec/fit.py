@@ -13,15 +13,17 @@ from polysemy.errors import InputError
 from polysemy.models.kernels.drawing import start_state
 from polysemy.models.kernels.rows import unpadded
 from polysemy.models.progress import Progress
+from polysemy.models.schedule import Schedule, parts_of, run_parts
 from polysemy.models.word2vec.config import Word2VecConfig
 from polysemy.models.word2vec.losses import SampledLoss
-from polysemy.models.word2vec.schedule import Schedule, parts_of, run_threads
 from polysemy.models.word2vec.steps import Matrices, begin, step_for
 from polysemy.text.encoded import EncodedText
 
 BLOCK_OPERATIONS = 1e8
 """multiplications in a block of text: some hundredths of a second"""
 MOST_BLOCK_TOKENS = 10_000
+FLOOR = 1e-4
+"""the rate never falls below this share of the first one"""
 
 
 def fit(config: Word2VecConfig, text: EncodedText, folder: Path, *, seed: int, threads: int,
@@ -52,19 +54,20 @@ def train(config: Word2VecConfig, text: EncodedText, *, seed: int, threads: int,
     step = step_for(config, counts, matrices)
     loss = SampledLoss(config, tokens, matrices, seed)
     threads = 1 if config.one_thread else threads
-    schedule = Schedule(num_tokens * config.epochs, threads, stop, limit)
+    schedule = Schedule(num_tokens * config.epochs + 1, epochs=config.epochs, rate=config.first_rate, floor=FLOOR,
+                        threads=threads, stop=stop, limit=limit)
 
     def tell() -> None:
-        report(Progress(done=min(schedule.done(), 1.0), words=schedule.words, loss=loss()))
+        report(Progress(done=schedule.done, words=schedule.words, loss=loss()))
 
     began, cpu = time.perf_counter(), time.process_time()
-    run_threads(
+    run_parts(
         lambda at, until, end, rate, state: step(tokens, at, until, end, rate, state), parts_of(tokens, threads),
-        [start_state(seed, "word2vec", thread) for thread in range(threads)], schedule, epochs=config.epochs,
-        first_rate=config.first_rate, block_tokens=block_tokens(config, len(counts)), tell=tell)
+        [start_state(seed, "word2vec", thread) for thread in range(threads)], schedule,
+        block_tokens=block_tokens(config, len(counts)), tell=tell)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     final = loss()
-    report(Progress(done=min(schedule.done(), 1.0) if schedule.stopped else 1.0, words=schedule.words, loss=final))
+    report(Progress(done=schedule.done if schedule.stopped else 1.0, words=schedule.words, loss=final))
     parameters = (matrices.inputs.shape[0] + matrices.outputs.shape[0]) * config.size
     return matrices, {"loss": final, "epochs": schedule.words / num_tokens, "words": schedule.words,
                       "seconds": seconds, "cpu_seconds": cpu, "parameters": parameters, "threads": threads,

@@ -10,10 +10,10 @@ import numpy as np
 from polysemy.artifact import map_tensors, read_folder
 from polysemy.capability import ClozeItem
 from polysemy.errors import InputError
+from polysemy.models.huffman import huffman
 from polysemy.models.vector_cloze import candidates_of, contexts_of, dot_scores, with_unknown
 from polysemy.models.word2vec.cloze import tree_scores
 from polysemy.models.word2vec.config import Word2VecConfig
-from polysemy.models.word2vec.huffman import huffman
 from polysemy.models.word_vectors import WordVectors
 from polysemy.text.vocabulary import Vocabulary
 

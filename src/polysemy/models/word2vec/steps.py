@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from polysemy.errors import InputError
+from polysemy.models.huffman import Tree, huffman
 from polysemy.models.kernels.drawing import negative_table
 from polysemy.models.kernels.rows import aligned, drawn
 from polysemy.models.kernels.sentences import thresholds
@@ -15,7 +16,6 @@ from polysemy.models.word2vec.cbow import cbow_negative
 from polysemy.models.word2vec.config import Word2VecConfig
 from polysemy.models.word2vec.exact_softmax import MOST_WORDS
 from polysemy.models.word2vec.hierarchical import cbow_hierarchical, skipgram_hierarchical
-from polysemy.models.word2vec.huffman import Tree, huffman
 from polysemy.models.word2vec.plain import HIERARCHICAL, NEGATIVE, SOFTMAX, Targets, plain
 from polysemy.models.word2vec.skipgram import skipgram_negative
 from polysemy.models.word2vec.subsampling import keep_probabilities
