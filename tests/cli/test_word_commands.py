@@ -108,7 +108,7 @@ def test_texts_without_a_known_word_are_counted(file, tmp_path, capsys):
     capsys.readouterr()
     assert main(["embed", str(tmp_path / "run"), str(tmp_path / "lines.txt"), "--json"]) == 0
     printed = capsys.readouterr()
-    assert printed.err == "2 of 3 texts hold no word that the model knows: zeros stand for them\n"
+    assert printed.err == "2 of 3 texts hold no word the model knows: zeros stand for them\n"
     found = json.loads(printed.out)
     assert found["unknown"] == 2
     assert [any(row) for row in found["vectors"]] == [True, False, False]

@@ -90,7 +90,7 @@ def test_a_run_that_held_nothing_out_is_not_judged_by_what_it_read(tmp_path: Pat
 def test_more_files_than_a_record_names_are_not_judged_by_a_part(tmp_path: Path) -> None:
     record = known(tmp_path / "corpus.txt", [document(i) for i in range(150)])
     record["text"] = record["text"] | {"num_files": 250}
-    with pytest.raises(InputError, match="at most 1 files to be found again, got 250.*name text with --data"):
+    with pytest.raises(InputError, match=r"at most 1 files to be found again, got 250.*name text with --data"):
         split_of_run(record, tmp_path / "split")
 
 

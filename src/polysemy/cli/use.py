@@ -146,7 +146,7 @@ def embed(args: argparse.Namespace) -> None:
     size = int(vectors[0].shape[-1])
     unknown = sum(int((~np.reshape(v, (-1, size)).any(1)).sum()) for v in map(np.asarray, vectors))
     if unknown:
-        what = "words are unknown to the model" if ragged else f"of {len(lines)} texts hold no word that the model knows"
+        what = "words are unknown to the model" if ragged else f"of {len(lines)} texts hold no word the model knows"
         note(f"{unknown} {what}: zeros stand for them")
     if args.output:
         _save_vectors(Path(args.output), vectors, ragged)

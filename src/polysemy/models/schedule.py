@@ -127,9 +127,9 @@ def run_parts(work: Stretch, parts: list[tuple[int, int]], states: list[int], sc
 
 
 def run_blocks(work: Block, num_blocks: int, schedule: Schedule, *, tell: Tell) -> int:
-    """Do all blocks of each pass, each thread every so-manieth of them, until the schedule is over; returns the passes.
+    """Do all blocks of each pass until the schedule is over; returns the passes. Of n threads each does every n-th.
 
-    All threads end a pass before the next begins. With one thread the order, and so the result, depends on nothing else.
+    All threads end a pass before the next begins. With one thread the order depends on nothing else.
     """
     passes = 0
 

@@ -157,7 +157,8 @@ def test_labels_that_training_never_saw_are_counted_and_named(tmp_path: Path) ->
     known = data(100, 3)
     assert classifier.evaluate(known)["unknown_labels"] == 0
     assert "note" not in classifier.evaluate(known)
-    found = classifier.evaluate(LabeledText([*known.texts, "a", "b", "c"], [*known.labels, ("new",), ("new",), ("L9",)]))
+    more = LabeledText([*known.texts, "a", "b", "c"], [*known.labels, ("new",), ("new",), ("L9",)])
+    found = classifier.evaluate(more)
     assert found["unknown_labels"] == 2
     assert found["note"] == "2 labels of 3 texts unknown to the classifier, so never found: 'L9', 'new'"
 

@@ -1,7 +1,7 @@
 """Hierarchical softmax on staged words, fast: the nodes of a word's path are taken four at a time.
 
 For skip-gram the path of the word in the middle is shared by all its neighbors, which are tiles of rows; for the
-continuous bag of words there is one row, the mean. Codes are fastText's: 1 is the positive side (see models/huffman.py).
+continuous bag of words there is one row, the mean. Codes are fastText's: 1 is the positive side (see `huffman`).
 """
 
 from __future__ import annotations
