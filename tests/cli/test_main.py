@@ -26,7 +26,7 @@ COMMANDS = {
     "fill": "DIR TEXT --device --help --json --threads --top",
     "score": "DIR TEXT --device --help --json --threads",
     "generate": "DIR TEXT --device --greedy --help --json --repetition-penalty --seed --temperature --threads --tokens "
-    "--top-k --top-p",
+    "--top-k --top-p --weights",
     "attention": "DIR TEXT --device --head --help --json --layer --output --pair --threads --words",
     "classify": "DIR TEXT --device --help --json --threads --top",
     "embed": "DIR FILE --device --help --json --layer --output --pairs --pooling --threads",

@@ -85,6 +85,15 @@ def test_the_faster_number_of_threads_is_found_and_found_again() -> None:
     assert set(taken[compiled.AGAIN + 4:]) == {2}
 
 
+def test_threads_that_begin_to_wait_for_each_other_are_left_at_once() -> None:
+    pace, taken = compiled.Pace(2), []
+    for step in range(60):
+        taken.append(pace.threads())
+        pace.took(taken[-1], 1.0 if taken[-1] == 1 else 0.6 if step < 30 else 3.2)
+    assert set(taken[4:30]) == {2}
+    assert set(taken[33:]) == {1}  # three steps have lost more than four of one thread
+
+
 def test_a_reader_that_changes_its_threads_writes_the_same(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "SMALL", 0)
     model, settings = small_gpt(), GenerationConfig(tokens=20, greedy=True, repetition_penalty=1.2)

@@ -10,7 +10,7 @@ from polysemy.cli.printing import emit, lines_of, note, plain
 from polysemy.cli.use import load
 from polysemy.errors import InputError
 
-SETTINGS = ("temperature", "top_k", "top_p", "repetition_penalty", "greedy")
+SETTINGS = ("temperature", "top_k", "top_p", "repetition_penalty", "greedy", "weights")
 
 
 def generate(args: argparse.Namespace) -> None:

@@ -34,7 +34,7 @@ def load(args: argparse.Namespace) -> Any:
 def with_vectors(model: Any) -> Any:
     """The model itself, or the word vectors of one that keeps a table of them inside (nnlm)."""
     body = getattr(getattr(model, "model", None), "body", None)
-    if not hasattr(body, "word_vectors"):
+    if body is None or not hasattr(body, "word_vectors"):
         return model
     from polysemy.models.word_vectors import WordVectors
 

@@ -32,6 +32,8 @@ SMALL = 1 << 24
 """bytes of weights below which one thread is always taken: the others would mostly wait"""
 AGAIN = 256
 """steps after which one thread and several are compared anew"""
+LOSS = 4
+"""steps of one thread that several may lose before they are left"""
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 
@@ -141,26 +143,31 @@ class Pace:
     """One thread or several, whichever does a step faster now.
 
     Threads that meet many times a step lose where other programs want the same cores, and these come and go; so both
-    are tried, again after every AGAIN steps.  Which one it is changes no bit of the result.
+    are tried, again after every AGAIN steps, and several are left once they have lost more than LOSS steps of one.
+    Which one it is changes no bit of the result.
     """
 
     def __init__(self, most: int) -> None:
         self.most = self.best = most
-        self.steps, self.seconds = 0, {1: math.inf, most: math.inf}
+        self.steps, self.seconds, self.lost = 0, {1: math.inf, most: math.inf}, 0.0
 
     def threads(self) -> int:
         """For the next step."""
         place = self.steps % AGAIN
         self.steps += 1
         if place == 0:
-            self.seconds = dict.fromkeys(self.seconds, math.inf)
+            self.seconds, self.lost = dict.fromkeys(self.seconds, math.inf), 0.0
         return (1, self.most)[place % 2] if place < 4 else self.best
 
     def took(self, threads: int, seconds: float) -> None:
         """How long a step was."""
-        if self.steps % AGAIN <= 4:
+        if (self.steps - 1) % AGAIN < 4:
             self.seconds[threads] = min(self.seconds[threads], seconds)
             self.best = min(self.seconds, key=lambda count: self.seconds[count])
+        elif threads > 1:
+            self.lost = max(0.0, self.lost + seconds - self.seconds[1])
+            if self.lost > LOSS * self.seconds[1]:
+                self.best = 1
 
 
 class CompiledReader:

@@ -23,9 +23,7 @@ from polysemy.text.corpus import Corpus, Documents
 from polysemy.text.documents import RULES
 from polysemy.text.manifest import MANIFEST
 from polysemy.text.portions import hash_of, hold_out
-
-MOST_FILES = 100
-"""as many names of files a record keeps (training/words.py, training/prepared.py)"""
+from polysemy.training.words import MOST_FILES
 
 
 def split_of_run(record: Mapping[str, Any], folder: Path) -> Split:

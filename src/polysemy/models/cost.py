@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from polysemy.models.recipe import PretrainingConfig
+from polysemy.nn.attention import Linformer, Local
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,5 +77,13 @@ def _arithmetic(config: PretrainingConfig, body: int) -> tuple[int, int]:
     if getattr(config.model, "transformer", None) is None or embedding is None:
         return 2 * max(body - e * v, 0), head  # every weight but the table's is used once a token
     factor = getattr(embedding, "factor_size", None)
-    layer = 2 * (4 * d * d + 2 * d * f) + 4 * config.training.length * d
+    layer = 2 * (4 * d * d + 2 * d * f) + 4 * seen_of(config) * d
     return layers * layer + (2 * factor * d if factor else 0), head
+
+
+def seen_of(config: PretrainingConfig) -> int:
+    """How many keys a token's scores are made for."""
+    kind, length = config.model.transformer.attention, config.training.length  # type: ignore[union-attr]
+    if isinstance(kind, Local):
+        return min(length, 2 * kind.reach + 1)
+    return min(length, kind.rank) if isinstance(kind, Linformer) else length

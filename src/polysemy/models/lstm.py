@@ -62,4 +62,4 @@ def recurrent(recipe: str, cell: CellName, size: str, preset: str, vocab_size: i
 def ladder_training(cell: CellName, hidden_size: int) -> TrainingConfig:
     """Truncated back-propagation through 64 steps; wider models, and those without gates, take smaller steps."""
     rate = 5e-3 * min(1.5, (384 / hidden_size) ** 0.5)
-    return TrainingConfig(learning_rate=round(rate if cell == "lstm" else rate / 4, 6), batch_size=16, length=64)
+    return TrainingConfig(learning_rate=round(rate if cell == "lstm" else rate / 3, 6), batch_size=16, length=64)

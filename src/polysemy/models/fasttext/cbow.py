@@ -11,6 +11,7 @@ import numpy as np
 from polysemy.models.fasttext.staging import read_stretch, stage_words, unstage_words
 from polysemy.models.kernels.compiling import kernel
 from polysemy.models.kernels.drawing import xorshift
+from polysemy.models.kernels.sentences import draw_reach
 from polysemy.models.kernels.tiles import add_to_rows, axpy, clear, dots, errors_of, learn, prefetch
 
 AHEAD = 2
@@ -60,8 +61,7 @@ def cbow_negative(negatives: int, width: int):
                         prefetch(width, first_output + words[i + AHEAD] * row)
                         for k in range(negatives):
                             prefetch(width, first_output + drawn[i + AHEAD, k] * row)
-                    state = xorshift(state)
-                    reach = 1 + np.int64(((state >> np.uint64(32)) * np.uint64(window)) >> np.uint64(32))
+                    reach, state = draw_reach(state, 1, window)
                     contexts, total = 0, np.float32(0)
                     for j in range(max(begin, i - reach), min(end, i + reach + 1)):
                         if j != i:

@@ -10,7 +10,7 @@ import numpy as np
 
 from polysemy.models.fasttext.staging import read_stretch, stage_words, unstage_words
 from polysemy.models.kernels.compiling import inlined, kernel
-from polysemy.models.kernels.drawing import xorshift
+from polysemy.models.kernels.sentences import draw_reach, rows_around
 from polysemy.models.kernels.tiles import add_to_rows, axpy, clear, dots, errors_of, learn, prefetch, update
 
 NODES = 4
@@ -59,12 +59,8 @@ def skipgram_hierarchical(width: int):
                     if i + 1 < length:
                         for node in range(paths[words[i + 1]] + PREFETCHED, paths[words[i + 1] + 1]):
                             prefetch(width, first_output + nodes[node] * row)
-                    state = xorshift(state)
-                    reach = 1 + np.int64(((state >> np.uint64(32)) * np.uint64(window)) >> np.uint64(32))
-                    contexts = 0
-                    for j in range(max(begin, i - reach), min(end, i + reach + 1)):
-                        x[contexts] = learned_at + slots[j] * row
-                        contexts += j != i
+                    reach, state = draw_reach(state, 1, window)
+                    contexts = rows_around(slots, i, begin, end, reach, learned_at, row, x)
                     sampled = contexts > 0 and (i & SAMPLED) == 0
                     measured += sampled
                     node, last = paths[words[i]], paths[words[i] + 1]
@@ -140,8 +136,7 @@ def cbow_hierarchical(width: int):
                     if i + 1 < length:
                         for node in range(paths[words[i + 1]] + PREFETCHED, paths[words[i + 1] + 1]):
                             prefetch(width, first_output + nodes[node] * row)
-                    state = xorshift(state)
-                    reach = 1 + np.int64(((state >> np.uint64(32)) * np.uint64(window)) >> np.uint64(32))
+                    reach, state = draw_reach(state, 1, window)
                     contexts, total = 0, np.float32(0)
                     for j in range(max(begin, i - reach), min(end, i + reach + 1)):
                         if j != i:

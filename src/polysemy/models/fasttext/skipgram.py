@@ -12,6 +12,7 @@ import numpy as np
 from polysemy.models.fasttext.staging import read_stretch, stage_words, unstage_words
 from polysemy.models.kernels.compiling import kernel
 from polysemy.models.kernels.drawing import xorshift
+from polysemy.models.kernels.sentences import draw_reach, rows_around
 from polysemy.models.kernels.tiles import TILE_ROWS, dots, errors_of, prefetch, update
 
 AHEAD = 2
@@ -62,12 +63,8 @@ def skipgram_negative(negatives: int, width: int):
                         prefetch(width, first_output + words[i + AHEAD] * row)
                         for k in range(negatives):
                             prefetch(width, first_output + drawn[i + AHEAD, k] * row)
-                    state = xorshift(state)
-                    reach = 1 + np.int64(((state >> np.uint64(32)) * np.uint64(window)) >> np.uint64(32))
-                    contexts = 0
-                    for j in range(max(begin, i - reach), min(end, i + reach + 1)):
-                        x[contexts] = learned_at + slots[j] * row
-                        contexts += j != i
+                    reach, state = draw_reach(state, 1, window)
+                    contexts = rows_around(slots, i, begin, end, reach, learned_at, row, x)
                     o[0] = first_output + words[i] * row
                     for k in range(negatives):
                         o[k + 1] = first_output + drawn[i, k] * row

@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from polysemy.models.kernels.compiling import inlined, kernel
-from polysemy.models.kernels.drawing import below, xorshift
 from polysemy.models.kernels.rows import FLOATS
-from polysemy.models.kernels.sentences import LONGEST, read_sentence
+from polysemy.models.kernels.sentences import LONGEST, draw_reach, read_sentence, rows_around
 from polysemy.models.kernels.tiles import (
     TILE_ROWS,
     add_to_rows,
@@ -78,12 +77,8 @@ def skipgram_hierarchical(width: int):
                         prefetch(width, first_output + nodes[n] * row)
                     if i + AHEAD + window < length:
                         prefetch(width, first_input + sentence[i + AHEAD + window] * row)
-                state = xorshift(state)
-                reach = least + below(state, window - least + 1)
-                count = 0
-                for j in range(max(0, i - reach), min(length, i + reach + 1)):
-                    x[count] = first_input + sentence[j] * row
-                    count += j != i
+                reach, state = draw_reach(state, least, window)
+                count = rows_around(sentence, i, 0, length, reach, first_input, row, x)
                 pieces = lay_out(sentence[i], starts, nodes, codes, first_output, row, idle, rate, o, labels, rates)
                 x_at, o_at, s_at = x.ctypes.data, o.ctypes.data, s.ctypes.data
                 l_at, r_at = labels.ctypes.data, rates.ctypes.data
@@ -148,12 +143,8 @@ def cbow_hierarchical(width: int):
                         prefetch(width, first_output + nodes[n] * row)
                     if i + AHEAD + window < length:
                         prefetch(width, first_input + sentence[i + AHEAD + window] * row)
-                state = xorshift(state)
-                reach = least + below(state, window - least + 1)
-                count = 0
-                for j in range(max(0, i - reach), min(length, i + reach + 1)):
-                    x[count] = first_input + sentence[j] * row
-                    count += j != i
+                reach, state = draw_reach(state, least, window)
+                count = rows_around(sentence, i, 0, length, reach, first_input, row, x)
                 if not count:
                     continue
                 pieces = lay_out(sentence[i], starts, nodes, codes, first_output, row, idle, rate, o, labels, rates)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from polysemy.models.kernels.compiling import kernel
-from polysemy.models.kernels.drawing import below, xorshift
-from polysemy.models.kernels.sentences import LONGEST, read_sentence
+from polysemy.models.kernels.drawing import xorshift
+from polysemy.models.kernels.sentences import LONGEST, draw_reach, read_sentence, rows_around
 from polysemy.models.kernels.tiles import TILE_ROWS, dots, errors_of, keep, prefetch, update
 
 AHEAD = 2
@@ -55,12 +55,8 @@ def skipgram_negative(negatives: int, width: int):
                         prefetch(width, first_output + drawn[i + AHEAD, k] * row)
                     if i + AHEAD + window < length:
                         prefetch(width, first_input + sentence[i + AHEAD + window] * row)
-                state = xorshift(state)
-                reach = least + below(state, window - least + 1)
-                count = 0
-                for j in range(max(0, i - reach), min(length, i + reach + 1)):
-                    x[count] = first_input + sentence[j] * row
-                    count += j != i
+                reach, state = draw_reach(state, least, window)
+                count = rows_around(sentence, i, 0, length, reach, first_input, row, x)
                 o[0] = first_output + sentence[i] * row
                 for k in range(negatives):
                     o[k + 1] = first_output + drawn[i, k] * row
