@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from polysemy.artifact import load_tensors, new_folder, read_json, save_tensors, write_json
 from polysemy.models.recurrent import Recurrent, RecurrentConfig
 from polysemy.nn.adaptive import AdaptiveSoftmax
 from polysemy.nn.cross_entropy import linear_cross_entropy
@@ -104,7 +104,7 @@ class Trainer:
 
     def __init__(self, model: Model, optimizer: Optimizer, args: argparse.Namespace, device: str) -> None:
         self.model, self.optimizer, self.args, self.device = model, optimizer, args, device
-        self.file = Path(args.out) / "last.pt"
+        self.folder = Path(args.out) / "last"
         self.epoch, self.seconds, self.tokens_a_second = 0, 0.0, 0.0
         self.average = {name: master.clone() for name, master in optimizer.masters().items()}
         self.averages = 0
@@ -156,19 +156,25 @@ class Trainer:
         return model.eval()
 
     def save(self) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"optimizer": self.optimizer.state_dict(), "average": self.average, "averages": self.averages,
-                    "epoch": self.epoch, "seconds": self.seconds}, self.file.with_suffix(".new"))
-        os.replace(self.file.with_suffix(".new"), self.file)
+        """Weights, moments and average as safetensors, whole or not at all."""
+        tensors = {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state_dict().items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.average.items()}
+        facts = {"averages": self.averages, "epoch": self.epoch, "seconds": self.seconds}
+        with new_folder(self.folder, overwrite=True) as work:
+            save_tensors(work / "state.safetensors", {name: x.contiguous().cpu() for name, x in tensors.items()})
+            write_json(work / "state.json", facts)
 
     def load(self) -> None:
         """Take over the folder, if it holds anything."""
-        if not self.file.exists():
+        if not self.folder.exists():
             return
-        held = torch.load(self.file, map_location=self.device)
-        self.optimizer.load_state_dict(held["optimizer"])
-        self.average, self.averages, self.epoch, self.seconds = (
-            held[name] for name in ("average", "averages", "epoch", "seconds"))
+        held = {name: x.to(self.device) for name, x in load_tensors(self.folder / "state.safetensors").items()}
+        parts = {part: {name.removeprefix(f"{part}."): x for name, x in held.items() if name.startswith(f"{part}.")}
+                 for part in ("optimizer", "average")}
+        self.optimizer.load_state_dict(parts["optimizer"])
+        self.average = parts["average"]
+        facts = read_json(self.folder / "state.json")
+        self.averages, self.epoch, self.seconds = (facts[name] for name in ("averages", "epoch", "seconds"))
 
 
 @torch.no_grad()

@@ -94,8 +94,8 @@ def test_what_is_no_text_in_utf_8_is_refused_and_nothing_is_left(tmp_path: Path)
         with pytest.raises(InputError, match="corpus must be UTF-8 text" if name == "bytes" else "must hold words"):
             train_words(CONFIG, Corpus([tmp_path / name]), tmp_path / "run", threads=1, held_out=False)
         assert not (tmp_path / "run").exists()
-    (tmp_path / "french").write_bytes("\n\n".join(f"un été à la forêt {i} avec des amis" for i in range(99)).encode(
-        "latin-1"))  # a western encoding is counted only, as is a few damaged bytes
+    lines = [f"un été dans la forêt {number} avec des amis venus de Paris" for number in range(99)]
+    (tmp_path / "french").write_bytes("\n\n".join(lines).encode("latin-1"))  # few enough to be counted only
     folder = train_words(CONFIG, Corpus([tmp_path / "french"]), tmp_path / "run", threads=1)
     assert read_folder(folder).config["text"]["report"]["invalid"] > 100
 

@@ -72,9 +72,9 @@ def ladder(args: argparse.Namespace) -> None:
     )
 
 
-DEMO_MINUTES = 1.25
-DEMO_RUNGS = ("unigram", "bigram", "random weights", "ngram", "cbow", "skip-gram", "glove", "fasttext", "bert",
-              "roberta", "albert")
+DEMO_MINUTES = 1.0
+DEMO_RUNGS = ("unigram", "bigram", "random weights", "ngram", "cbow", "skip-gram", "fasttext", "lstm", "gpt", "bert",
+              "roberta")
 
 
 def _demo_corpus() -> Any:
