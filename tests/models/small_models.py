@@ -27,7 +27,8 @@ from polysemy.models.text_encoder import TextEncoder
 from polysemy.text.tokenizer import Tokenizer, TokenizerConfig
 
 RECIPES = {"bert": bert, "roberta": roberta, "albert": albert, "spanbert": spanbert, "distilbert": distilbert}
-LANGUAGE = {"gpt": gpt, "nnlm": nnlm, "rnn": rnn, "lstm": lstm, "transformer-xl": transformer_xl, "elmo": elmo}
+LANGUAGE = {"gpt": gpt, "nnlm": nnlm, "rnn": rnn, "lstm": lstm, "transformer-xl": transformer_xl, "elmo": elmo,
+            "adaptive": lstm}
 SMALL: dict[str, dict[str, str]] = {
     "gpt": {"model.transformer.hidden_size": "32", "model.transformer.num_heads": "2",
             "model.transformer.intermediate_size": "48"},
@@ -37,6 +38,7 @@ SMALL: dict[str, dict[str, str]] = {
     "transformer-xl": {"model.transformer.hidden_size": "32", "model.transformer.num_heads": "2",
                        "model.transformer.intermediate_size": "48", "model.evaluation_memory": "500",
                        "model.same_length": "false"},
+    "adaptive": {"model.hidden_size": "24", "tokenizer.kind": "word", "model.cutoffs": "40,90"},
     "elmo": {"model.cell_size": "24", "model.projection_size": "12"},
 }
 SENTENCES = (

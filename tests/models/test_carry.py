@@ -55,3 +55,22 @@ def test_apart_begins_with_nothing_and_gives_back_what_was() -> None:
         assert carry.tensors() == {}
         carry.put(torch.tensor([0]), state(99))
     assert ask(carry, 0) == [10]
+
+
+def test_a_part_taken_out_of_a_whole_leaves_the_rest() -> None:
+    carry = Carry()
+    carry.put(torch.tensor([0, 1, 2, 3]), state(10, 11, 12, 13))
+    assert ask(carry, 0, 1) == [10, 11]
+    carry.put(torch.tensor([0, 1]), state(20, 21))
+    assert ask(carry, 2, 3) == [12, 13]
+    assert ask(carry, 0, 3) == [20, 13]
+    assert merged([carry.tensors(), {}])["streams"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_snapshot_is_come_back_to() -> None:
+    carry = Carry()
+    carry.put(torch.tensor([0]), state(10))
+    kept = carry.snapshot()
+    carry.put(torch.tensor([0]), state(99))
+    carry.restore(kept)
+    assert ask(carry, 0) == [10]

@@ -14,7 +14,7 @@ from polysemy.config import with_settings
 from polysemy.models import elmo
 from polysemy.models.bidirectional import BidirectionalConfig, Table
 from polysemy.models.language_model import LanguageModel
-from polysemy.models.pretrained import PretrainingModel, know_pieces, write_run
+from polysemy.models.pretrained import PretrainingModel, before, know_pieces, write_run
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.nn.characters import Characters
 from polysemy.objectives.pretraining import has_previous, tensors_of
@@ -69,8 +69,7 @@ def test_both_directions_share_one_softmax_and_begin_near_the_logarithm_of_the_v
     assert not list(model.heads["previous_token"].parameters())
     ids = torch.randint(0, 8000, (4, 16), generator=torch.Generator().manual_seed(0))
     at = torch.arange(4 * 16).view(4, 16)[:, 1:].flatten()
-    losses = model({"ids": ids, "hidden_at": at, "targets": ids.flatten()[at - 1], "previous_at": at,
-                    "previous_targets": ids.flatten()[at - 1]})
+    losses = model({"ids": ids, "hidden_at": at, "targets": ids.flatten()[at - 1], "documents": torch.zeros_like(ids)})
     for loss in losses.values():
         assert float(loss.detach()) / len(at) == pytest.approx(math.log(8000), abs=0.1)
 
@@ -79,10 +78,10 @@ def test_each_head_is_asked_for_its_own_side() -> None:
     shards = Shards.from_documents([[[7, 8, 9]], [[10, 11]], [[12, 13, 14, 15]]] * 3, 40)
     pieces: Any = Numbers(40)
     batch = LanguageBatches(shards, pieces, Chunks(), batch_size=2, length=8, seed=0)[0]
-    tensors, ids = tensors_of(batch), torch.from_numpy(batch.ids)
-    at = tensors["previous_at"]
-    assert at.tolist() == [place for place in range(16) if place % 8]
-    assert tensors["previous_targets"].tolist() == ids[:, :-1].flatten().tolist()
+    ids = torch.from_numpy(batch.ids)
+    at, targets = before(tensors_of(batch))
+    assert at.tolist() == [place for place in range(16) if place % 8] == np.flatnonzero(has_previous(batch)).tolist()
+    assert targets.tolist() == ids[:, :-1].flatten().tolist()
     assert has_previous(batch)[batch.ids == SEP].sum() == (batch.ids[:, 1:] == SEP).sum()
 
 

@@ -13,7 +13,7 @@ from polysemy.errors import InputError
 from polysemy.models import language_cloze
 from polysemy.models.language_model import LanguageModel
 
-CAUSAL = ("gpt", "nnlm", "rnn", "lstm", "transformer-xl")
+CAUSAL = ("gpt", "nnlm", "rnn", "lstm", "transformer-xl", "adaptive")
 TEXT = "The bank of the river was green and slow."
 
 
@@ -76,8 +76,11 @@ def test_a_gap_is_scored_by_the_whole_text_with_the_word_in_it(model: LanguageMo
 
 
 def test_the_scores_of_an_item_do_not_depend_on_its_company(model: LanguageModel) -> None:
-    together = model.cloze_scores(items())
-    assert np.allclose(together, np.concatenate([model.cloze_scores([item]) for item in items()]), atol=1e-4)
+    words = ("bank", "river", "unhappiness of the happiness of the old woman", "money")
+    long = ClozeItem(left=" ".join(SENTENCES) + " The ", right=" was green.", candidates=("bank", "river", "old", "sat"))
+    some = [*items(), long, ClozeItem(left="He walked along the ", right=" and sat down.", candidates=words)]
+    together = model.cloze_scores(some)
+    assert np.allclose(together, np.concatenate([model.cloze_scores([item]) for item in some]), atol=1e-3)
 
 
 def test_fill_offers_words_sorted_by_their_share(model: LanguageModel) -> None:

@@ -13,7 +13,9 @@ from safetensors.torch import load_file
 from polysemy.config import with_settings
 from polysemy.errors import InputError
 from polysemy.models import load_run, resolve
+from polysemy.models.carry import Carry
 from polysemy.models.recipe import PretrainingConfig
+from polysemy.objectives.pretraining import Pretraining
 from polysemy.text.corpus import Corpus
 from polysemy.training.budget import Budget
 from polysemy.training.prepared import PreparedText, prepare_text
@@ -70,18 +72,20 @@ def test_a_language_model_trains_and_opens_as_one(name: str, text: PreparedText,
     assert "Where it differs from the paper" in (tmp_path / "run" / "README.md").read_text()
 
 
+@pytest.mark.parametrize("rows", ["none", "3"])
 @pytest.mark.parametrize("name", STATEFUL)
-def test_a_run_that_crashed_ends_with_the_weights_of_one_that_did_not(name: str, text: PreparedText,
+def test_a_run_that_crashed_ends_with_the_weights_of_one_that_did_not(name: str, rows: str, text: PreparedText,
                                                                      tmp_path: Path) -> None:
-    whole = run(name, text, tmp_path / "whole")
+    parts = {"training.micro_batch_size": rows}
+    whole = run(name, text, tmp_path / "whole", **parts)
 
     def crash(step: Any) -> None:
         if step.number == 8:
             raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError, match="killed"):
-        run(name, text, tmp_path / "broken", crash)
-    again = run(name, text, tmp_path / "broken")
+        run(name, text, tmp_path / "broken", crash, **parts)
+    again = run(name, text, tmp_path / "broken", **parts)
     assert all(torch.equal(again[key], value) for key, value in whole.items())
     assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
 
@@ -101,16 +105,63 @@ def test_an_evaluation_changes_nothing_that_is_carried(name: str, text: Prepared
     assert all(torch.equal(often[key], value) for key, value in rarely.items())
 
 
-def test_the_state_matters(text: PreparedText, tmp_path: Path) -> None:
-    run("lstm", text, tmp_path / "streams")
-    run("lstm", text, tmp_path / "chunks", segments="chunks")
-    assert losses(tmp_path / "streams")[1:] != losses(tmp_path / "chunks")[1:]
+def test_the_state_matters(text: PreparedText, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("lstm", text, tmp_path / "kept")
+    monkeypatch.setattr(Carry, "get", lambda *_: None)
+    run("lstm", text, tmp_path / "lost")
+    kept, lost = losses(tmp_path / "kept"), losses(tmp_path / "lost")
+    assert kept[0] == lost[0], "the first batch begins its streams"
+    assert kept[1] != lost[1]
+
+
+@pytest.mark.parametrize("setting", ["training.batch_size", "training.length"])
+def test_rows_of_another_size_begin_their_streams_anew(setting: str, text: PreparedText, tmp_path: Path,
+                                                       caplog: pytest.LogCaptureFixture) -> None:
+    def crash(step: Any) -> None:
+        if step.number == 8:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        run("lstm", text, tmp_path / "run", crash)
+    run("lstm", text, tmp_path / "run", **{setting: "8"})
+    assert "streams of text begin anew" in caplog.text
+    assert len(losses(tmp_path / "run")) == STEPS
+
+
+def test_what_a_bad_step_left_is_not_carried_on(text: PreparedText, tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    put, calls = Carry.put, iter(range(1000))
+
+    def spoil(self: Carry, streams: torch.Tensor, state: tuple[torch.Tensor, ...]) -> None:
+        put(self, streams, tuple(x * float("nan") for x in state) if next(calls) == 7 else state)
+
+    whole = Pretraining.total
+    steps = iter(range(1000))
+
+    def total(self: Pretraining, sums: Any, counts: Any) -> torch.Tensor:
+        found = whole(self, sums, counts)
+        return found * float("nan") if 13 <= next(steps) < 15 else found
+
+    monkeypatch.setattr(Carry, "put", spoil)
+    monkeypatch.setattr(Pretraining, "total", total)
+    run("lstm", text, tmp_path / "run", **{"training.evaluate_every": "1000"})
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert sum(row.get("skipped", False) for row in rows) == 1
+
+
+def test_a_narrow_table_is_a_layer_of_its_own_width(text: PreparedText, tmp_path: Path) -> None:
+    run("nnlm", text, tmp_path / "run")
+    model = load_run(tmp_path / "run")
+    assert model.embed(["The river."], layer=0).shape == (1, 32)
+    with pytest.raises(InputError, match="layers must be of one width for their mean"):
+        model.embed(["The river."], layer="mean")
 
 
 def test_replay_is_refused_for_streams_and_heads_must_fit_their_rows(text: PreparedText, tmp_path: Path) -> None:
     run("lstm", text, tmp_path / "old")
     with pytest.raises(InputError, match="--replay must go with rows that stand alone"):
-        pretrain(recipe("lstm"), text, tmp_path / "new", budget=Budget(steps=2), start_from=tmp_path / "old", replay=0.5)
+        pretrain(recipe("lstm"), text, tmp_path / "new", budget=Budget(steps=2), start_from=tmp_path / "old",
+                 replay=0.5)
     with pytest.raises(InputError, match="segments must be chunks or streams"):
         recipe("gpt", segments="fullsentences")
     with pytest.raises(InputError, match="causal must be true"):

@@ -20,21 +20,38 @@ class Carry:
         self._parts: dict[tuple[int, ...], State] = {}
 
     def get(self, streams: Tensor, fresh: Tensor) -> State | None:
-        """The states of these streams, rows first; None where they begin, or where nothing was read yet."""
-        if not self._parts or bool(fresh.all()):
-            return None
+        """The states of these streams, rows first; None where they begin, or where nothing was read of them yet."""
         wanted = tuple(streams.tolist())
+        known = {name for part in self._parts for name in part}
+        if bool(fresh.all()) or not known & set(wanted):
+            return None
         if wanted not in self._parts:
-            self._parts = {wanted: _rows_of(self._parts, wanted), **{
-                names: state for names, state in self._parts.items() if not set(names) & set(wanted)}}
+            state = _rows_of(self._parts, wanted)
+            self._remove(wanted)
+            self._parts[wanted] = state
         return self._parts[wanted]
 
     def put(self, streams: Tensor, state: State) -> None:
         """Keep the states of these streams, cut off from the graph."""
         wanted = tuple(streams.tolist())
-        for names in [names for names in self._parts if names != wanted and set(names) & set(wanted)]:
-            del self._parts[names]
+        self._remove(wanted)
         self._parts[wanted] = tuple(x.detach() for x in state)
+
+    def _remove(self, streams: tuple[int, ...]) -> None:
+        """Cut these streams out of the parts that hold them."""
+        for names in [names for names in self._parts if set(names) & set(streams)]:
+            state = self._parts.pop(names)
+            rest = [row for row, name in enumerate(names) if name not in streams]
+            if rest:
+                self._parts[tuple(names[row] for row in rest)] = tuple(x[rest] for x in state)
+
+    def snapshot(self) -> dict[tuple[int, ...], State]:
+        """What is carried now, to come back to: states are never changed in place."""
+        return dict(self._parts)
+
+    def restore(self, kept: Mapping[tuple[int, ...], State]) -> None:
+        """Carry what was carried at a snapshot."""
+        self._parts = dict(kept)
 
     def clear(self) -> None:
         """Forget all streams."""

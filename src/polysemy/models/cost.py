@@ -1,4 +1,4 @@
-"""What a Transformer recipe costs before it is built: parameters, arithmetic and memory, from its config alone."""
+"""What a neural recipe costs before it is built: parameters, arithmetic and memory, from its config alone."""
 
 from __future__ import annotations
 
@@ -85,5 +85,5 @@ def seen_of(config: PretrainingConfig) -> int:
     """How many keys a token's scores are made for."""
     kind, length = config.model.transformer.attention, config.training.length  # type: ignore[union-attr]
     if isinstance(kind, Local):
-        return min(length, 2 * kind.reach + 1)
+        return min(length, kind.reach + 1 if config.model.transformer.causal else 2 * kind.reach + 1)  # type: ignore
     return min(length, kind.rank) if isinstance(kind, Linformer) else length

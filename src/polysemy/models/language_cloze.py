@@ -1,4 +1,4 @@
-"""Gaps scored by language models: the log-probability of the text with each candidate in place.
+"""Gaps scored by language models: the log-probability of the text around the gap with each candidate in place.
 
 A model that reads from the left: log P(left, w, what follows), of which the left part is the same for all candidates
 and is read once; of what follows the first AFTER pieces count (docs/cloze.md says what more would bring).
@@ -57,12 +57,14 @@ def cloze_scores(model: LanguageModel, items: Sequence[ClozeItem]) -> np.ndarray
 @torch.inference_mode()
 def _from_the_left(model: LanguageModel, asked: Sequence[Asked], scores: np.ndarray) -> None:
     """Read each distinct left part once, then every candidate with what follows from the state after it."""
-    most = max((len(one.pieces) for one in asked), default=0) + AFTER
-    room = None if model.model.body.stateful else max(model.length - 1 - most, 0)
+    most: dict[int, int] = {}
+    for one in asked:
+        most[one.item] = max(most.get(one.item, 0), len(one.pieces))
     texts: dict[bytes, np.ndarray] = {}
     wanted: dict[bytes, list[Asked]] = {}
     for one in asked:
-        left = one.left if room is None else one.left[max(len(one.left) - room, 0):]
+        room = len(one.left) if model.model.body.stateful else max(model.length - 1 - most[one.item] - AFTER, 0)
+        left = one.left[max(len(one.left) - room, 0):]
         key = left.tobytes()
         texts.setdefault(key, np.concatenate([[model.mark], left]).astype(np.int64))
         wanted.setdefault(key, []).append(one)
@@ -134,7 +136,7 @@ def _two_way_values(model: LanguageModel, rows: Sequence[np.ndarray],
 def fill(model: LanguageModel, text: str, top: int) -> list[list[Candidate]]:
     """Per gap the `top` likeliest words of one piece, sorted; other gaps are left out of the text.
 
-    Words are proposed by what stands to the left (of a two-way model by both sides) and judged by the whole text.
+    Words are proposed by what stands to the left (of a two-way model by both sides) and judged as `cloze_scores` does.
     Probabilities are shares among the proposed words.
     """
     if top < 1:

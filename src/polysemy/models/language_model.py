@@ -2,7 +2,8 @@
 
 A text is read from left to right after a mark that says where it begins.  A model that carries a state reads texts of
 any length; one with a window of `length` tokens reads a longer text in windows that overlap by half, so that every
-token but the first few has at least half a window before it.
+token but the first few has at least half a window before it.  A model of both directions (ELMo) reads a long text in
+windows of UNTIED tokens, each by itself.
 """
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ class LanguageModel(TextModel):
         """log P of each token, float32 (n,): from the left, and of a model of both directions from the right too."""
         ids = np.asarray(ids, np.int64)
         if not len(ids):
-            return [np.zeros(0, np.float32)]
+            return [np.zeros(0, np.float32)] * (1 + self.both)
         if self.both:
             return self._both_ways(ids)
         if self.model.body.stateful:
@@ -120,7 +121,7 @@ class LanguageModel(TextModel):
         return language_cloze.cloze_scores(self, items)
 
     def fill(self, text: str, top: int = 5) -> list[list[Candidate]]:
-        """The likeliest single-piece words for each [MASK]: proposed from the left, judged by the whole text."""
+        """The likeliest single-piece words for each [MASK]: proposed from the left, judged with what follows."""
         return language_cloze.fill(self, text, top)
 
     # writing
@@ -139,7 +140,7 @@ class LanguageModel(TextModel):
         return stream(self.model, self.tokenizer, text, config, self.length)
 
     def generate_many(self, texts: Sequence[str], tokens: int = 100, **settings: Any) -> list[str]:
-        """`generate` for several texts at once; each is what it would be alone."""
+        """`generate` for several texts at once; each is what it would be alone, a repeated one in another way."""
         from polysemy.decoding.autoregressive import generate
         from polysemy.decoding.sampling import GenerationConfig
         from polysemy.decoding.text import Unfolding, prompt_ids, unwanted

@@ -20,7 +20,7 @@ from polysemy.nn.transformer import TransformerConfig
 from polysemy.text.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
-PLACES = ("hidden_at", "previous_at", "pair_at", "span_left", "span_right")
+PLACES = ("hidden_at", "pair_at", "span_left", "span_right")
 BODY_TENSORS = ("ids", "positions", "segments", "documents", "visible")
 
 
@@ -83,10 +83,10 @@ class PretrainingModel(nn.Module):
             features = head.features(states, at)
             return linear_cross_entropy(features, self.table, head.bias, tensors["targets"], tensors.get("weights"))
         if isinstance(head, NextTokenHead | PreviousTokenHead):
-            at, targets = (("hidden_at", "targets") if isinstance(head, NextTokenHead) else
-                           ("previous_at", "previous_targets"))
+            forward = isinstance(head, NextTokenHead)
+            at, targets = (tensors["hidden_at"], tensors["targets"]) if forward else before(tensors)
             head, states = self.language_head(name, states)
-            return head.loss(head.features(states, tensors[at]), self.table, tensors[targets])
+            return head.loss(head.features(states, at), self.table, targets)
         if isinstance(head, PairHead):
             logits = head(states, tensors["pair_at"]).float()
             return nn.functional.cross_entropy(logits, tensors["pair_labels"], reduction="sum")
@@ -159,6 +159,13 @@ def know_pieces(model: PretrainingModel, tokenizer: Tokenizer) -> None:
     """Tell a body that reads the characters of its pieces what they are."""
     if hasattr(model.body, "set_pieces"):
         model.body.set_pieces(list(tokenizer.vocabulary))
+
+
+def before(tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Flat places with a token to their left in the row, and that token (`objectives.pretraining.has_previous`)."""
+    known = tensors["documents"] >= 0
+    at = nn.functional.pad(known[:, 1:] & known[:, :-1], (1, 0)).flatten().nonzero()[:, 0]
+    return at, tensors["ids"].flatten()[at - 1]
 
 
 def needed_places(tensors: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -40,7 +40,7 @@ def embed(encoder: TextModel, texts: Sequence[str], layer: int | str, pooling: s
     found = _vectors(encoder, rows, spans, index, pooling, batch_size)
     size = encoder.config.model.hidden_size
     if pooling in OF_TEXTS:
-        return _of_texts(found, rows, owners, len(texts), size, pooling)
+        return _of_texts(found, rows, owners, len(texts), len(found[0]) if found else size, pooling)
     parts: list[list[np.ndarray]] = [[] for _ in texts]
     for owner, vectors in zip(owners, found, strict=True):
         parts[owner].append(vectors)
@@ -121,7 +121,12 @@ def _vectors(encoder: TextModel, rows: Sequence[Row], spans: Sequence[tuple[int,
 def _states(shown: Tensor | Encoded, layer: int | None) -> Tensor:
     if isinstance(shown, Tensor):
         return shown.float()
-    return torch.stack(shown.layers).float().mean(0) if layer is None else shown.layers[layer].float()
+    if layer is not None:
+        return shown.layers[layer].float()
+    widths = sorted({part.shape[-1] for part in shown.layers})
+    if len(widths) > 1:
+        raise InputError(f"layers must be of one width for their mean, got {' and '.join(map(str, widths))}; choose one")
+    return torch.stack(shown.layers).float().mean(0)
 
 
 def _of_texts(vectors: Sequence[np.ndarray], rows: Sequence[Row], owners: Sequence[int], count: int, size: int,

@@ -75,7 +75,8 @@ def side_by_side(layers: Sequence[ProjectedLSTM], inputs: Sequence[Float[Tensor,
                  fresh: Sequence[Bool[Tensor, "b t"] | None]) -> list[Float[Tensor, "b t p"]]:
     """The outputs of layers of one size that know nothing of one another, each of its own input."""
     free = inputs[0].shape[1] > 0 and not any(layer.clips for layer in layers)
-    if inputs[0].is_cuda and free:
+    narrower = all(len(layer.projection_weight) < layer.projection_weight.shape[1] for layer in layers)
+    if inputs[0].is_cuda and free and narrower:  # torch tells a projection by its width alone
         return [_by_library(*each) for each in zip(layers, inputs, fresh, strict=True)]
     gates = [F.linear(x.transpose(0, 1), layer.input_weight, layer.bias + layer.opened())
              for layer, x in zip(layers, inputs, strict=True)]
@@ -219,7 +220,7 @@ def _by_library(layer: ProjectedLSTM, x: Tensor, fresh: Tensor | None) -> Tensor
     order, sizes = _packing(x, fresh)
     first = x.new_zeros(1, int(sizes[0]), p), x.new_zeros(1, int(sizes[0]), c)
     data = x.flatten(0, 1)[order]
-    settings: Any = (True, 1, 0.0, layer.training, False)  # biases, layers, dropout, training, two directions
+    settings: Any = (True, 1, 0.0, torch.is_grad_enabled(), False)  # biases, layers, dropout, training, two directions
     y, _, _ = torch.lstm(data, sizes, first, weights, *settings)
     return torch.empty_like(y).index_copy(0, order, y).view(*x.shape[:2], p)
 

@@ -67,7 +67,8 @@ class RecurrentLayer(nn.Module):
                 ) -> tuple[Float[Tensor, "t b d"], State]:
         """The state h after each token, and the last state: after `lengths` tokens where they are given."""
         recurrent = drop(self.recurrent_weight, self.weight_drop.draw_shared(self.recurrent_weight))
-        if x.is_cuda and lengths is None and len(x):
+        quick = x.is_cuda or not (torch.is_grad_enabled() or x.dtype == torch.bfloat16)
+        if quick and lengths is None and len(x):
             return self._by_library(x, state, recurrent)
         inputs = F.linear(x, self.input_weight, self.bias)
         if self.cell == "lstm" and lengths is None and len(x) and kernels.for_training(inputs, recurrent, state[0]):

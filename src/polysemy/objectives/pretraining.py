@@ -64,11 +64,8 @@ def tensors_of(batch: Batch, device: str | torch.device = "cpu") -> dict[str, Te
     language = bool(batch.hidden.all()) and not len(batch.pair_at)  # every place predicts: rows of running text
     arrays: dict[str, Any] = {name: getattr(batch, name) for name in (LANGUAGE_FIELDS if language else FIELDS)}
     arrays["hidden_at"] = np.flatnonzero(batch.hidden)
-    if language:
-        previous = np.flatnonzero(has_previous(batch))
-        arrays |= {"previous_at": previous, "previous_targets": batch.ids.reshape(-1)[previous - 1]}
-        if (batch.streams >= 0).all():
-            arrays |= {"streams": batch.streams, "fresh": batch.fresh}
+    if language and (batch.streams >= 0).all():
+        arrays |= {"streams": batch.streams, "fresh": batch.fresh}
     if (batch.weights != 1).any():
         arrays["weights"] = batch.weights
     tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}

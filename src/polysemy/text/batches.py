@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from polysemy.text.shards import Shards
     from polysemy.text.tokenizer import Tokenizer
 
-__all__ = ["SHORTEST", "Batch", "Batches", "prefetch", "render"]
+__all__ = ["SHORTEST", "Batch", "Batches", "own_part", "prefetch", "render"]
 
 SHORTEST = 8
 """columns of the shortest row allowed"""
@@ -104,6 +105,13 @@ class Batch:
             **{name: getattr(self, name)[spans] + span_shift for name in ("span_at", "span_left", "span_right")},
             span_offset=self.span_offset[spans], span_targets=self.span_targets[spans],
         )
+
+
+def own_part(batch: Batch, rows: Sequence[int]) -> Batch:
+    """What one process computes of a batch; without rows any row at all (it counts nothing), of no stream."""
+    if len(rows):
+        return batch.take(np.asarray(rows))
+    return replace_fields(batch.take([0]), streams=np.full(1, -1, np.int64), fresh=np.ones(1, bool))
 
 
 class Batches:

@@ -114,6 +114,9 @@ def spread(model: nn.Module, world: World) -> nn.Module:
     """The module to call in place of `model`: itself when alone, else one whose backward averages over processes."""
     if world.size == 1:
         return model
+    # what every process computes for itself, such as the letters of ELMo's pieces, is not sent around
+    rebuilt = [name for name, _ in model.named_buffers() if name not in model.state_dict()]
+    nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, rebuilt)
     return nn.parallel.DistributedDataParallel(model)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from polysemy.objectives.pretraining import Pretraining, correct, encode, tensors_of
-from polysemy.text.batches import Batches
+from polysemy.text.batches import Batches, own_part
 from polysemy.training.distributed import World, is_sharded, rank_rows
 
 MAX_TOKENS = 1 << 17
@@ -47,7 +47,7 @@ class HeldOut:
         sums, right = np.zeros(len(names)), 0
         for batch in self.parts:
             for rows in rank_rows(len(batch.ids), self.world, self.micro_batch_size):
-                tensors = tensors_of(batch.take(np.asarray(rows or [0])), self.world.device)
+                tensors = tensors_of(own_part(batch, rows), self.world.device)
                 values, pairs = self._judge(module, tensors)
                 if rows:
                     sums += torch.stack([values[name].double() for name in names]).cpu().numpy()

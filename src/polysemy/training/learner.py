@@ -1,6 +1,7 @@
 """What learns, and how it goes to disk and back: model, optimizer and processes put together."""
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from polysemy.training.compiling import compiled
 from polysemy.training.distributed import World, is_sharded, shard, spread
 from polysemy.training.optimizer import Optimizer, OptimizerConfig
 
-CARRY = "carry.safetensors"
+CARRY, LAYOUT = "carry.safetensors", "layout"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class Learner:
     """of dropout"""
     dtype: str
     """of weights and activations at work"""
+    layout: tuple[int, int] = (0, 0)
+    """rows and columns of a batch, which decide where streams lie in the text"""
 
     @classmethod
     def make(cls, model: PretrainingModel, objective: Pretraining, config: TrainingConfig, *,
@@ -56,7 +60,8 @@ class Learner:
             optimizer = Optimizer(model, settings, dtype=dtype)
             module = spread(model, world)
         return cls(model=model, module=compiled(module) if config.compile else module, objective=objective,
-                   optimizer=optimizer, world=world, seed=seed, dtype=dtype)
+                   optimizer=optimizer, world=world, seed=seed, dtype=dtype,
+                   layout=(config.batch_size, config.length))
 
     @property
     def sharded(self) -> bool:
@@ -80,7 +85,7 @@ class Learner:
         """Save into a checkpoint's folder; with sharded weights every process calls this and writes its part."""
         tensors = self.tensors()
         if carried and self.world.first:
-            save_tensors(folder / CARRY, carried)
+            save_tensors(folder / CARRY, carried | {LAYOUT: torch.tensor(self.layout)})
         if self.sharded:
             from torch.distributed.checkpoint import HuggingFaceStorageWriter, save
 
@@ -101,6 +106,9 @@ class Learner:
         else:
             found = checkpoint.tensors("model") | checkpoint.tensors("optimizer")
         carried = checkpoint.tensors("carry") if (checkpoint.path / CARRY).exists() else {}
+        if carried and tuple(carried.pop(LAYOUT).tolist()) != self.layout:
+            log.warning("rows of another size than before: streams of text begin anew")
+            carried = {}
         self.model.carry.load(carried, self.world.device)
         masters = self.optimizer.masters()
         self.optimizer.load_state_dict({f"master.{name}" if name in masters else name: tensor

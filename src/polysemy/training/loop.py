@@ -18,7 +18,7 @@ from torch import Tensor
 from polysemy.models.recipe import TrainingConfig
 from polysemy.nn.dropout import dropout_key
 from polysemy.objectives.pretraining import tensors_of
-from polysemy.text.batches import Batch, prefetch
+from polysemy.text.batches import Batch, own_part, prefetch
 from polysemy.training.budget import Course, State
 from polysemy.training.distributed import rank_rows
 from polysemy.training.learner import Learner
@@ -86,10 +86,13 @@ def train(learner: Learner, batches: Numbered, config: TrainingConfig, *, course
             fraction = course.fraction(state, batch.num_tokens)
             factor = rate_factor(fraction, config.schedule, config.warmup_rate)
             counts = learner.objective.counts(batch)
+            carried = learner.model.carry.snapshot()
             sums = _gradient(learner, batch, counts, config, state.step)
             loss = float(learner.objective.total({name: torch.tensor(value, dtype=torch.float64)
                                                   for name, value in sums.items()}, counts))
             norm, skipped, clipped = _update(learner, factor, loss)
+            if skipped:
+                learner.model.carry.restore(carried)  # what a bad step left is no state to go on from
             measured = world.from_first(course.timer() - started)
             state = course.after(state, measured, tokens=state.tokens + batch.num_tokens,
                                  skipped=state.skipped + skipped,
@@ -117,7 +120,7 @@ def _gradient(learner: Learner, batch: Batch, counts: Mapping[str, float], confi
     learner.model.train()
     try:
         for rows in parts:
-            part = batch.take(np.asarray(rows or [0]))  # without rows: any row at weight 0, as others wait for our part
+            part = own_part(batch, rows)  # without rows: any row at weight 0, as others wait for our part
             with dropout_key(learner.seed, step, torch.from_numpy(part.rows).to(world.device)):
                 sums = objective.losses(learner.module, tensors_of(part, world.device))
                 share = world.size if rows else 0  # gradients are averaged over processes, and we want their sum

@@ -76,6 +76,9 @@ def pretrain(config: PretrainingConfig, data: Documents | PreparedText, folder: 
     with Signals() as signals, join(choose_device(device)) as world, _claimed(folder, world, resume):
         start = Start.open(Path(start_from), replay=replay > 0) if start_from is not None else None
         config = start.adapt(config) if start is not None else config
+        if replay and isinstance(config.segments, Streams):
+            raise InputError("--replay must go with rows that stand alone, got segments Streams, whose rows go on from "
+                             "batch to batch; add --set segments=chunks, or train on old and new text together")
         prepare = functools.partial(prepare_text, folder=folder / "text", unit=unit, progress=preparing,
                                     tokenizer=start.tokenizer if start is not None else tokenizer)
         text = data if isinstance(data, PreparedText) else _shared(lambda: prepare(data, config), world)
@@ -83,7 +86,7 @@ def pretrain(config: PretrainingConfig, data: Documents | PreparedText, folder: 
         model = PretrainingModel(config.model, config.heads, seed=seed) if start is None else start.model
         know_pieces(model, text.tokenizer)
         if start is None:
-            know_counts(model, text.train)
+            know_counts(model, text.train, text.tokenizer)
         learner = Learner.make(model, Pretraining(config.heads), config.training, world=world, seed=seed,
                                sharded=sharded)
         record = {"config": config.to_dict(), "budget": budget.to_dict(), "budget_text": str(budget), "seed": seed,
@@ -161,9 +164,6 @@ def _run(folder: Path, config: PretrainingConfig, text: PreparedText, learner: L
     if changes:
         log.warning("going on with other settings than before: %s", "; ".join(changes))
     batches: Any = make_batches(config, text.train, text.tokenizer, record["seed"])
-    if replay and isinstance(config.segments, Streams):
-        raise InputError("--replay must go with rows that stand alone, got segments Streams, whose rows go on from "
-                         "batch to batch; add --set segments=chunks, or train on old and new text together")
     if replay and start is not None and start.text is not None:
         batches = Replay(batches, make_batches(config, start.text.train, text.tokenizer, record["seed"]), replay)
     held_out = _held_out(config, text, learner)
@@ -187,11 +187,15 @@ def _run(folder: Path, config: PretrainingConfig, text: PreparedText, learner: L
                loss=loss, scores=scores, saved=found.step if found is not None else None)
 
 
-def know_counts(model: PretrainingModel, shards: Shards) -> None:
-    """Let heads that begin at the frequencies of the tokens (NNLM) do so."""
-    for module in model.modules():
-        if hasattr(module, "start_from_counts"):
-            module.start_from_counts(np.asarray(count_tokens(shards)))  # type: ignore[operator]
+def know_counts(model: PretrainingModel, shards: Shards, tokenizer: Tokenizer) -> None:
+    """Let heads with a bias for each next token begin at the frequencies of the tokens, marks included."""
+    heads: list[Any] = [module for module in model.modules()
+                        if hasattr(module, "start_from_counts") and getattr(module, "bias", None) is not None]
+    if heads:
+        counts = count_tokens(shards)
+        counts[tokenizer.sep_id] += shards.num_documents
+        for head in heads:
+            head.start_from_counts(counts)
 
 
 def count_tokens(shards: Shards, block: int = 1 << 22) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polysemy.artifact import finish, load_tensors
+from polysemy.artifact import finish, load_tensors, save_tensors
 from polysemy.capability import ClozeItem
 from polysemy.config import with_settings
 from polysemy.errors import InputError
@@ -187,3 +187,13 @@ def test_settings_follow_the_task_and_bad_ones_are_refused() -> None:
     for wrong in ({"longest": 2}, {"size": 0}, {"loss": "ova"}, {"learning_rate": -1.0}, {"buckets": 0}):
         with pytest.raises(InputError):
             FasttextConfig(**wrong)
+
+
+def test_buckets_that_are_no_whole_numbers_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(folder, inflections(60, set()))
+    tensors = load_tensors(folder / "model.safetensors", torch=False)
+    save_tensors(folder / "model.safetensors", tensors | {"buckets": tensors["buckets"].astype(np.float32)})
+    finish(folder, {"recipe": "fasttext", "config": FasttextConfig(size=24, buckets=20_000).to_dict()})
+    with pytest.raises(InputError, match="buckets must be int32 numbers, got F32"):
+        load(folder)
