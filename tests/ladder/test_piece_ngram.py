@@ -22,7 +22,8 @@ def test_bits_are_those_of_every_piece_by_byte_of_text() -> None:
     model, tokenizer = made(3)
     text = "the cat sat on the rug"
     row = model.numbers[tokenizer.encode(text).ids]
-    by_hand = -sum(math.log2(10.0) * float(log) for log in model.model.score_tokens(np.append(row, END).astype(np.int32))[:-1])
+    logs = model.model.score_tokens(np.append(row, END).astype(np.int32))[:-1]
+    by_hand = -sum(math.log2(10.0) * float(log) for log in logs)
     assert math.isclose(model.bits_per_byte([text]), by_hand / len(text), rel_tol=1e-6)
     assert math.isclose(model.bits_per_byte([text, text]), by_hand / len(text), rel_tol=1e-6)
 

@@ -77,7 +77,7 @@ def test_a_gap_is_scored_by_the_whole_text_with_the_word_in_it(model: LanguageMo
 
 def test_the_scores_of_an_item_do_not_depend_on_its_company(model: LanguageModel) -> None:
     words = ("bank", "river", "unhappiness of the happiness of the old woman", "money")
-    long = ClozeItem(left=" ".join(SENTENCES) + " The ", right=" was green.", candidates=("bank", "river", "old", "sat"))
+    long = ClozeItem(left=" ".join(SENTENCES) + " The ", right=" was green.", candidates=words[:2] * 2)
     some = [*items(), long, ClozeItem(left="He walked along the ", right=" and sat down.", candidates=words)]
     together = model.cloze_scores(some)
     assert np.allclose(together, np.concatenate([model.cloze_scores([item]) for item in some]), atol=1e-3)
@@ -117,7 +117,8 @@ def test_texts_together_are_what_they_are_alone(model: LanguageModel) -> None:
 def test_what_is_written_goes_on_from_the_text(model: LanguageModel) -> None:
     text = model.generate("The bank", 12, seed=3)
     assert text.startswith("The bank")
-    assert text == model.generate("The bank", 12, seed=3) == model.generate_many(["The river", "The bank"], 12, seed=3)[1]
+    assert text == model.generate("The bank", 12, seed=3)
+    assert text == model.generate_many(["The river", "The bank"], 12, seed=3)[1]
     assert len({model.generate("The bank", 12, seed=seed) for seed in range(4)}) > 1
 
 

@@ -1,6 +1,8 @@
 """Rows of running text: each token once an epoch, its successor as the target, streams that go on."""
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from token_world import SEP, IdTokenizer, corpus, from_ids, same
@@ -21,7 +23,7 @@ def make(segments: Chunks | Streams, shards: Shards = SHARDS, *, batch_size: int
 def plain(shards: Shards) -> np.ndarray:
     """The marked text, written document by document."""
     starts = np.asarray(shards.document_starts)
-    parts = [np.concatenate([[SEP], shards.ids(int(a), int(b))]) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    parts = [np.concatenate([[SEP], shards.ids(int(a), int(b))]) for a, b in itertools.pairwise(starts)]
     return np.concatenate(parts)
 
 
@@ -42,7 +44,8 @@ def test_an_epoch_shows_the_text_once_with_the_next_token_as_target(segments: Ch
     dropped = len(whole) - len(seen)
     assert 0 <= dropped < batches.length * batches.batch_size
     left, right = np.bincount(whole, minlength=8000), np.bincount(seen, minlength=8000)
-    assert (right <= left).all() and (left - right).sum() == dropped
+    assert (right <= left).all()
+    assert (left - right).sum() == dropped
     assert rows.hidden.all()
     assert rows.visible.all()
 

@@ -155,8 +155,8 @@ def _ladder(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--total", type=float, help="training minutes of all rungs together")
     parser.add_argument(
         "--rungs",
-        help="comma-separated: ngram, cbow, skip-gram, glove, fasttext, nnlm, rnn, lstm, elmo, gpt, transformer-xl, bert, "
-        "roberta, albert, spanbert, distilbert, hf:PATH (default: all)",
+        help="comma-separated: ngram, cbow, skip-gram, glove, fasttext, nnlm, rnn, lstm, elmo, gpt, transformer-xl, "
+        "bert, roberta, albert, spanbert, distilbert, hf:PATH (default: all)",
     )
     parser.add_argument(
         "--for", dest="purpose", default="fill", choices=("fill", "score"), help="what the recommendation is for"

@@ -78,12 +78,10 @@ def _from_arpa(source: str, target: str) -> None:
 
 def _to_vectors(source: str, target: str, form: str) -> None:
     import polysemy
+    from polysemy.cli.words import with_vectors
     from polysemy.models.word_vectors import WordVectors
 
-    model: Any = polysemy.load(source)
-    body = getattr(getattr(model, "model", None), "body", None)
-    if body is not None and hasattr(body, "word_vectors"):
-        model = WordVectors(*body.word_vectors(model.tokenizer))
+    model = with_vectors(polysemy.load(source))
     path = Path(target)
     if form == "fasttext" and path.suffix == ".bin":
         from polysemy.models.fasttext.files import write_fasttext

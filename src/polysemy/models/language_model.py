@@ -114,10 +114,18 @@ class LanguageModel(TextModel):
         head, states = self.model.language_head(direction, states)
         return head(states, torch.arange(len(states), device=states.device), self.model.table)
 
+    def check_remembers(self) -> None:
+        """InputError for a Transformer-XL without memory: read in parts, it would see nothing but the part."""
+        config: Any = self.config.model
+        if getattr(config, "memory", 1) == 0 and not getattr(config, "evaluation_memory", 1):
+            raise InputError("model.evaluation_memory must be above 0 to read a text in parts with memory 0, got "
+                             f"{config.evaluation_memory}; train with --set model.evaluation_memory=128")
+
     # gaps
 
     def cloze_scores(self, items: Sequence[ClozeItem]) -> np.ndarray:
-        """(items, candidates) float64 natural log-probabilities of the text with each candidate in the gap."""
+        """(items, candidates) float64 natural log-probabilities of the text around the gap with each candidate."""
+        self.check_remembers()
         return language_cloze.cloze_scores(self, items)
 
     def fill(self, text: str, top: int = 5) -> list[list[Candidate]]:
@@ -157,6 +165,7 @@ class LanguageModel(TextModel):
         return results
 
     def _check_writes(self) -> None:
+        self.check_remembers()
         if self.both:
             raise InputError(f"model must read from left to right to generate, got a {self.config.recipe}, whose "
                              "states hold both sides")

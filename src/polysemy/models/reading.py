@@ -125,7 +125,8 @@ def _states(shown: Tensor | Encoded, layer: int | None) -> Tensor:
         return shown.layers[layer].float()
     widths = sorted({part.shape[-1] for part in shown.layers})
     if len(widths) > 1:
-        raise InputError(f"layers must be of one width for their mean, got {' and '.join(map(str, widths))}; choose one")
+        told = " and ".join(map(str, widths))
+        raise InputError(f"layers must be of one width for their mean, got {told}; choose one layer")
     return torch.stack(shown.layers).float().mean(0)
 
 

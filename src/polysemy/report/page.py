@@ -93,7 +93,7 @@ COLUMNS: list[dict[str, Any]] = [
      "value": lambda rung: wording.number(_cloze(rung).get("mrr"))},
     {"key": "loss", "title": "held-out loss", "note": "nats a hidden token; same tokenizer and masking only",
      "value": lambda rung: wording.number(rung.get("loss"))},
-    {"key": "bits_per_byte", "title": "bits a byte", "note": "of text as the shared tokenizer leaves it (small letters, rare signs unknown): compares these rungs",
+    {"key": "bits_per_byte", "title": "bits a byte", "note": "of text as the shared tokenizer leaves it; these rungs only",
      "value": lambda rung: wording.number(rung.get("bits_per_byte"))},
     {"key": "seconds", "title": "training", "note": "time in training steps only",
      "value": lambda rung: wording.duration(rung.get("seconds"))},

@@ -20,7 +20,8 @@ def warm_up(learner: Learner, batch: Batch) -> None:
     keep_freed_memory()
     rows = batch.take(range(min(2, len(batch.ids))))
     learner.model.train()
-    with learner.model.carry.apart(), dropout_key(learner.seed, 0, torch.from_numpy(rows.rows).to(learner.world.device)):
+    keys = torch.from_numpy(rows.rows).to(learner.world.device)
+    with learner.model.carry.apart(), dropout_key(learner.seed, 0, keys):
         sums = learner.objective.losses(learner.module, tensors_of(rows, learner.world.device))  # type: ignore[arg-type]
     learner.objective.total(sums, learner.objective.counts(rows)).backward()
     learner.optimizer.zero_grad()
