@@ -156,7 +156,7 @@ class SegmentMemory(nn.Module):
         """States of what follows the text of `state` (None: nothing read yet), and the memory after it.
 
         Only the first `lengths` columns of each row are read, all by default; what stands at the others means nothing.
-        With `same_length` the cuts into segments change nothing in use.
+        With `same_length` and a memory above 0 the cuts into segments change nothing in use.
         """
         b, t = ids.shape
         if state is None:
