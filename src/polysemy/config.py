@@ -15,13 +15,16 @@ import math
 import textwrap
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, Self, TypeVar
 
 from polysemy.errors import InputError
 
 MAX_INTEGER = 2**53  # beyond it JSON readers disagree
 C = TypeVar("C", bound="Config")
+_rules: ContextVar[bool] = ContextVar("config_rules", default=True)
+"""whether rules between fields are held now; not while several settings are on their way to fit each other"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,8 @@ class Config:
                 raise InputError(f"{name} must be {describe(hint)}, got {value!r}")
             if _is_float(hint) and type(value) is int:
                 object.__setattr__(self, name, float(value))
-        self.check()
+        if _rules.get():
+            self.check()
 
     def check(self) -> None:
         """Rules between fields; raises InputError.  A subclass overrides it."""
@@ -73,13 +77,50 @@ class Config:
 
 
 def with_settings(config: C, settings: Mapping[str, str]) -> C:
-    """`config` with dotted settings applied in order, each value given as text (`{"model.dropout": "0.1"}`).
+    """`config` with dotted settings, each value given as text (`{"model.dropout": "0.1"}`), in any order.
 
-    A union of configs takes a class name in any case (`corruption=spans`), then that class's own fields.
+    A union of configs takes a class name in any case (`corruption=spans`) and that class's own fields.  Rules between
+    fields hold for the result, not on the way to it.
     """
-    for path, text in settings.items():
-        config = _set(config, path.replace("-", "_").split("."), text, path)
-    return config
+    held = _rules.set(False)
+    try:
+        changed: Config = config
+        for path, text in sorted(settings.items(), key=lambda item: item[0].count(".")):  # kinds before their fields
+            words = path.replace("-", "_").split(".")
+            if words[0] not in hints_of(type(config)) or (len(words) > 1 and not _leads(changed, words)):
+                _tell_place(config, path, words)
+            changed = _set(changed, words, text, path)
+    finally:
+        _rules.reset(held)
+    return type(config).from_dict(changed.to_dict())
+
+
+def _leads(config: Any, path: list[str]) -> bool:
+    """Whether every part of a dotted name but the last is a config that has the next part."""
+    for name in path[:-1]:
+        if not isinstance(config, Config) or name not in hints_of(type(config)):
+            return False
+        config = getattr(config, name)
+    return not isinstance(config, Config) or path[-1] in hints_of(type(config))
+
+
+def _tell_place(config: Config, path: str, words: list[str]) -> None:
+    """InputError that names where a setting of the last words lies, if it lies somewhere else."""
+    for start in range(len(words)):
+        rest = words[start:]
+        for place, inner in _inside(config, ""):
+            if rest[0] in hints_of(type(inner)) and (len(rest) == 1 or _leads(inner, rest)):
+                raise InputError(f"{type(config).__name__} has no setting {path!r}; did you mean "
+                                 f"{'.'.join([*place.split('.'), *rest]).lstrip('.')!r}?")
+
+
+def _inside(config: Config, place: str) -> Iterator[tuple[str, Config]]:
+    for name in hints_of(type(config)):
+        value = getattr(config, name)
+        if isinstance(value, Config):
+            inner = f"{place}.{name}".lstrip(".")
+            yield inner, value
+            yield from _inside(value, inner)
 
 
 @functools.cache
@@ -122,6 +163,8 @@ def describe(hint: Any) -> str:
 def nearest(name: str, known: Mapping[str, Any] | typing.Iterable[str]) -> str:
     """`; did you mean 'x'?` when something known is close, else the list of what is known."""
     names = list(known)
+    if not names:
+        return "; it has none: choose another kind first, as in model.transformer.attention=local"
     close = difflib.get_close_matches(name, names, 1)
     return f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(names)}"
 

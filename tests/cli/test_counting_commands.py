@@ -62,7 +62,7 @@ def test_an_arpa_file_goes_out_and_comes_back(folder: Path, capsys: pytest.Captu
     assert other["log_probability"] == pytest.approx(one["log_probability"], abs=1e-4)
     assert main(["convert", str(folder / "ngram"), str(folder / "lm.arpa"), "--to", "arpa"]) == 2  # it exists
     assert main(["convert", str(folder / "ngram"), str(folder / "x.bin"), "--to", "word2vec"]) == 2  # it has no vectors
-    assert "--to must be arpa for a ngram, got word2vec" in capsys.readouterr().err
+    assert "--to must be arpa for recipe ngram, got word2vec" in capsys.readouterr().err
 
 
 def test_word_vectors_go_out_and_come_back(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,14 +32,25 @@ def _check_exports(source: str, form: str) -> None:
 
     row = find_recipe(read_folder(source, verify=False).recipe)
     if form not in row.exports:
-        raise InputError(f"--to must be {' or '.join(row.exports) or 'left out'} for a {row.name}, got {form}")
+        allowed = " or ".join(row.exports)
+        raise InputError(f"--to must be {allowed} for recipe {row.name}, got {form}" if allowed else
+                         f"SRC must be of a recipe that other tools read, got {source}, of recipe {row.name}, which "
+                         "has no format but its own")
+
+
+def _recipe(folder: str) -> str:
+    from polysemy.artifact import read_folder
+
+    return read_folder(folder, verify=False).recipe
 
 
 def _to_hf(source: str, target: str) -> None:
     from polysemy.models.hugging_face import to_hugging_face
 
     notes = to_hugging_face(source, target)
-    note(f"{target}: opens with transformers' AutoModelForMaskedLM and AutoTokenizer")
+    causal = any("ForCausalLM" in line for line in notes) or _recipe(source) == "gpt"
+    opens = "AutoModelForCausalLM" if causal else "AutoModelForMaskedLM"
+    note(f"{target}: opens with transformers' {opens} and AutoTokenizer")
     for line in notes:
         note(line)
 
@@ -49,6 +60,7 @@ def _from_hf(source: str, target: str) -> None:
 
     notes = from_hugging_face(source, target)
     uses = "embed" if any("can embed, but not fill" in line for line in notes) else "fill, embed, score, evaluate"
+    uses += ", generate" if _recipe(target) == "gpt" else ""
     note(f"{target}: use it with polysemy {uses}")
     for line in notes:
         note(line)

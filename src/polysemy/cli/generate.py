@@ -17,6 +17,8 @@ def generate(args: argparse.Namespace) -> None:
     """The text with what the model writes after it; the same seed writes the same.  Ctrl-C prints what there is."""
     _check(args)
     model = load(args, "generate")
+    if args.weights and getattr(getattr(model, "config", None), "recipe", "") != "gpt":
+        note("--weights is for the compiled step of a GPT; this model writes with its own")
     settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) not in (None, False)}
     if not hasattr(model, "stream"):
         _words(args, model, settings)

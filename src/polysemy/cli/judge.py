@@ -72,9 +72,8 @@ def ladder(args: argparse.Namespace) -> None:
     )
 
 
-DEMO_MINUTES = 1.0
-DEMO_RUNGS = ("unigram", "bigram", "random weights", "ngram", "cbow", "skip-gram", "fasttext", "lstm", "gpt", "bert",
-              "roberta")
+DEMO_MINUTES = 0.75
+DEMO_RUNGS = ("unigram", "bigram", "random weights", "ngram", "cbow", "fasttext", "lstm", "gpt", "roberta")
 
 
 def _demo_corpus() -> Any:

@@ -96,7 +96,11 @@ def configured(args: argparse.Namespace) -> Any:
     from polysemy.config import with_settings
 
     config = resolve(find_recipe(args.recipe, trains=True).configure)(size=args.size, preset=args.preset)
-    return with_settings(config, parsed_settings(args.settings))
+    settings = parsed_settings(args.settings)
+    config = with_settings(config, settings)
+    if "tokenizer.vocab_size" in settings and hasattr(config, "model"):
+        config = config.replace(model=config.model.with_vocabulary(config.tokenizer.vocab_size))
+    return config
 
 
 def parsed_settings(words: list[str]) -> dict[str, str]:

@@ -241,7 +241,8 @@ def reading(text: dict[str, Any]) -> str:
 
     report = text["report"]
     known = {field.name: report[field.name] for field in fields(ReadingReport) if field.name in report}
-    encoder = f"; tokenized by the {report['encoder']} encoder" if "encoder" in report else ""
+    how, _, why = str(report.get("encoder", "")).partition(": ")
+    encoder = f"; tokenized by the {how} encoder{f' ({why})' if why else ''}" if how else ""
     return f"trained on {text['words']:,} words: {ReadingReport(**known)}{encoder}"
 
 

@@ -26,7 +26,7 @@ def load(args: argparse.Namespace, capability: str) -> Any:
         set_threads(args.threads)
     if not hasattr(model, capability):
         raise InputError(f"model must be able to {ABILITIES.get(capability, capability)}, got {args.model}, "
-                         f"a {read_json(Path(args.model) / 'config.json')['recipe']}")
+                         f"of recipe {read_json(Path(args.model) / 'config.json')['recipe']}")
     return model.to(args.device) if hasattr(model, "to") else model
 
 
@@ -81,6 +81,8 @@ def score(args: argparse.Namespace) -> None:
     import math
 
     texts = lines_of("-") if args.text == "-" else [args.text]
+    if not texts[0].strip():
+        raise InputError("text must hold something to score, got nothing but white space")
     model = load(args, "score")
     results = []
     for text in texts:
@@ -181,7 +183,7 @@ def tokenize(args: argparse.Namespace) -> None:
         found.append(_pieces(Tokenizer.load(other), args.text, other))
     if args.beside is None:
         found += [_pieces(other, args.text, "trained beside it") for other in _siblings(args.model, found[0])]
-    rows = [(f["kind"], f["vocab_size"], len(f["pieces"]), " ".join(f["pieces"])) for f in found]
+    rows = [(f["kind"], f["vocab_size"], len(f["pieces"]), " ".join(f["readable"])) for f in found]
     emit(
         args,
         {"text": args.text, "tokenizers": found},
@@ -219,6 +221,7 @@ def _pieces(tokenizer: Any, text: str, source: str) -> dict[str, Any]:
         "kind": tokenizer.kind,
         "vocab_size": tokenizer.vocab_size,
         "pieces": tokenizer.pieces(encoding.ids),
+        "readable": tokenizer.readable(encoding.ids.tolist()),
         "ids": [int(i) for i in encoding.ids],
         "starts": [int(i) for i in encoding.starts],
         "ends": [int(i) for i in encoding.ends],

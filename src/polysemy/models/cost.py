@@ -84,6 +84,7 @@ def _arithmetic(config: PretrainingConfig, body: int) -> tuple[int, int]:
 def seen_of(config: PretrainingConfig) -> int:
     """How many keys a token's scores are made for."""
     kind, length = config.model.transformer.attention, config.training.length  # type: ignore[union-attr]
+    length += getattr(config.model, "memory", 0)
     if isinstance(kind, Local):
         return min(length, kind.reach + 1 if config.model.transformer.causal else 2 * kind.reach + 1)  # type: ignore
     return min(length, kind.rank) if isinstance(kind, Linformer) else length

@@ -176,6 +176,8 @@ def propose(model: LanguageModel, left: str, right: str) -> list[str]:
     best = (values[0] + allowed).topk(min(2 * PROPOSED, len(model.tokenizer.ordinary_ids))).indices.tolist()
     spelled = dict.fromkeys(model.tokenizer.decode([piece]).strip() for piece in best)
     tried = [word for word in spelled if word and any(map(str.isalpha, word))]
+    if not left.strip() and model.tokenizer.kind == "bytebpe":  # a piece that follows nothing may be the end of a word
+        tried = [word for word in tried if model.tokenizer.id_of(f"Ġ{word}") is not None or word[:1].isupper()]
     context = "" if not left.strip() else left
     encodings = model.encode([context + word for word in tried])
     alone = len(model.encode([context.rstrip()])[0].ids)

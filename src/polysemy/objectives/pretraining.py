@@ -31,8 +31,9 @@ class Pretraining:
     """The heads that are learned together, and how much each counts in the total."""
 
     def __init__(self, heads: Sequence[str], weights: Mapping[str, float] | None = None) -> None:
-        """`weights` by head; heads without one count 1, as in all four papers."""
-        self.weights = {name: (weights or {}).get(name, 1.0) for name in heads}
+        """`weights` by head; heads without one count 1, as in all four papers, and the directions of ELMo a half."""
+        usual = 0.5 if "previous_token" in heads else 1.0
+        self.weights = {name: (weights or {}).get(name, usual) for name in heads}
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Targets of each head in a batch; a target of the masked LM counts by its weight, which is 1 by default."""

@@ -37,7 +37,7 @@ def render(batch: Batch, tokenizer: Tokenizer, row: int, *, pair_names: tuple[st
     size = int(one.visible.sum())
     originals = one.ids[0].copy()
     originals[one.hidden[0]] = one.targets
-    shown, original = (_printable(tokenizer.pieces(ids[:size].tolist())) for ids in (one.ids[0], originals))
+    shown, original = (_printable(readable(tokenizer, ids[:size].tolist())) for ids in (one.ids[0], originals))
     why = _reasons(one, originals, tokenizer.mask_id)[:size]
     lines = {
         "column": [str(column) for column in range(size)],
@@ -58,7 +58,7 @@ def render(batch: Batch, tokenizer: Tokenizer, row: int, *, pair_names: tuple[st
 
 def _running(one: Batch, tokenizer: Tokenizer, width: int) -> str:
     """A row of running text: each token and the one after it, which is to be predicted."""
-    shown, after = (_printable(tokenizer.pieces(ids.tolist())) for ids in (one.ids[0], one.targets))
+    shown, after = (_printable(readable(tokenizer, ids.tolist())) for ids in (one.ids[0], one.targets))
     count, size = int(one.documents.max()) + 1, len(shown)
     stream = int(one.streams[0])
     goes_on = "" if stream < 0 else f", stream {stream}, {'from its beginning' if one.fresh[0] else 'which goes on'}"
@@ -68,6 +68,11 @@ def _running(one: Batch, tokenizer: Tokenizer, width: int) -> str:
              "document": one.documents[0].astype(str).tolist() if count > 1 else []}
     table = _table({name: cells for name, cells in lines.items() if cells}, width)
     return "\n".join([*_wrapped([heading], width), *table])
+
+
+def readable(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
+    """Names of pieces for people, of whatever stands for a tokenizer."""
+    return tokenizer.readable(ids) if hasattr(tokenizer, "readable") else tokenizer.pieces(ids)
 
 
 def display_width(text: str) -> int:

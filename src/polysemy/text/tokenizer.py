@@ -190,6 +190,21 @@ class Tokenizer:
         """The name of each id as it stands in the vocabulary (`##ness`)."""
         return [self.vocabulary[number] for number in self._checked(ids)]
 
+    def readable(self, ids: Iterable[int]) -> list[str]:
+        """The name of each id as people read it: bytes of `bytebpe` as characters where they make whole ones.
+
+        A space before a word stays a mark (Ġ).
+        """
+        names = self.pieces(ids)
+        if self.kind != "bytebpe":
+            return names
+        shown = []
+        for number, name in zip(ids, names, strict=True):
+            text = name if int(number) in self.special_ids else self.decode([int(number)])
+            whole = text and "\N{REPLACEMENT CHARACTER}" not in text
+            shown.append(f"Ġ{text[1:]}" if whole and text[0] == " " else text if whole else name)
+        return shown
+
     def _checked(self, ids: Iterable[int]) -> list[int]:
         numbers = [int(number) for number in ids]
         for number in numbers:

@@ -106,7 +106,7 @@ class Learner:
         else:
             found = checkpoint.tensors("model") | checkpoint.tensors("optimizer")
         carried = checkpoint.tensors("carry") if (checkpoint.path / CARRY).exists() else {}
-        if carried and tuple(carried.pop(LAYOUT).tolist()) != self.layout:
+        if carried and tuple(carried.pop(LAYOUT, torch.zeros(2)).tolist()) != self.layout:
             log.warning("rows of another size than before: streams of text begin anew")
             carried = {}
         self.model.carry.load(carried, self.world.device)
