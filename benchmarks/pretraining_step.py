@@ -118,7 +118,8 @@ def our_batch(case: Case, lines: list[np.ndarray], hidden: list[np.ndarray]) -> 
     return Batch(ids=ids, positions=positions, segments=np.zeros(shape, np.int64), documents=documents,
                  visible=documents >= 0, hidden=where, targets=targets[where], weights=np.ones(where.sum(), np.float32),
                  pair_at=none, pair_labels=none, span_at=none, span_left=none, span_right=none, span_offset=none,
-                 span_targets=none, rows=np.arange(len(rows)))
+                 span_targets=none, rows=np.arange(len(rows)), streams=np.full(len(rows), -1),
+                 fresh=np.ones(len(rows), bool))
 
 
 # --- those who train

@@ -235,6 +235,8 @@ def _save_vectors(path: Path, vectors: Any, ragged: bool) -> None:
 
     from polysemy.artifact import write_bytes
 
+    if not path.parent.is_dir():
+        raise InputError(f"output must lie in a folder that exists, got {path}")
     buffer = io.BytesIO()
     if ragged:
         splits = np.cumsum([0, *(len(v) for v in vectors)])

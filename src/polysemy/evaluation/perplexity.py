@@ -9,6 +9,7 @@ with a causal model.
 """
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -68,8 +69,9 @@ def perplexity(model: ScoresText, texts: Sequence[str], *,
         apart = model.perplexity(texts)
         result |= {"perplexity_without_oov": apart.without_unknown, "oov": apart.unknown, "bits_per_byte": None,
                    "note": WORDS}
-    return {**result, "log_probability": _finite(total), "tokens": tokens, "words": words, "bytes": size,
-            "texts": len(scores), "pseudo": pseudo}
+    digest = hashlib.sha256("\n".join(texts).encode("utf-8", "replace")).hexdigest()
+    return {**result, "text_hash": digest, "log_probability": _finite(total), "tokens": tokens, "words": words,
+            "bytes": size, "texts": len(scores), "pseudo": pseudo}
 
 
 def _exp(value: float) -> float | None:

@@ -38,6 +38,13 @@ def compare_runs(folders: Sequence[str | Path], out: str | Path) -> Path:
     if len(hashes) > 1:
         remarks.append("These runs answered different questions, so their cloze scores do not compare: judge them "
                        "again with --items of one study.")
+    texts = {row["text_hash"] for row in rows if row["text_hash"]}
+    if len(texts) > 1:
+        for row in rows:
+            if row["text_hash"]:
+                row["remarks"].append(f"perplexity of text {row['text_hash'][:6]}")
+        remarks.append("These runs scored different texts, so their bits a byte do not compare: evaluate them with the "
+                       "same --data.")
     bands = next((row["cloze"]["bands"] for row in rows if row.get("cloze") and row["cloze"].get("bands")), [])
     study = {"kind": "compare", "title": f"{len(rows)} runs side by side", "version": __version__,
              "created": datetime.now().strftime("%Y-%m-%d %H:%M"), "rungs": rows, "method": remarks,
@@ -65,6 +72,7 @@ def run_row(folder: Path, label: str) -> dict[str, Any]:
         "items_hash": (cloze or {}).get("items_hash"), "curve": curve,
         "loss": tasks.get("loss", {}).get("masked_lm_loss", own_loss),
         "bits_per_byte": tasks.get("perplexity", {}).get("bits_per_byte"), "remarks": remarks,
+        "text_hash": tasks.get("perplexity", {}).get("text_hash"),
         "sees": about.sees if about else None, "costs": about.costs if about else None,
         "good_for": about.good_for if about else None,
         "settings": {**{name: record.get(name) for name in RECORDED}, **_dict(record.get("config"))},

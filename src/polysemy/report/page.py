@@ -109,7 +109,8 @@ TABLE_NOTE = (
     "Each rung chooses between 16 words for a gap in held-out text; the 15 others are as frequent, of the same script "
     "and case, and as many pieces long. The dotted mark is chance, 1 in 16; the line on each bar is the 95 % interval "
     "over documents. Accuracy is the plain mean over frequency bands; bits are those of the calibrated choice, 4 at "
-    "chance. Loss is that of the same hidden tokens for all rungs that share a tokenizer."
+    "chance. Loss is that of the same hidden tokens for all rungs that share a tokenizer; of language models, in a "
+    "comparison of runs, that of their next tokens."
 )
 
 

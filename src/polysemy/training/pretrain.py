@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import torch
 
 from polysemy.artifact import read_json, write_json
 from polysemy.errors import InputError
+from polysemy.models.cost import cost_of
 from polysemy.models.pretrained import PretrainingModel, know_pieces
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.objectives.pretraining import Pretraining
@@ -83,6 +85,7 @@ def pretrain(config: PretrainingConfig, data: Documents | PreparedText, folder: 
                                     tokenizer=start.tokenizer if start is not None else tokenizer)
         text = data if isinstance(data, PreparedText) else _shared(lambda: prepare(data, config), world)
         config = fitted(config, text.tokenizer)
+        _check_memory(config, world)
         model = PretrainingModel(config.model, config.heads, seed=seed) if start is None else start.model
         know_pieces(model, text.tokenizer)
         if start is None:
@@ -185,6 +188,20 @@ def _run(folder: Path, config: PretrainingConfig, text: PreparedText, learner: L
                course=Course(budget, batches=batches, recorded=recorded), checkpoints=checkpoints, metrics=metrics,
                record=record, evaluate=evaluation(learner, held_out, evaluate), texts=texts, before=before, state=state,
                loss=loss, scores=scores, saved=found.step if found is not None else None)
+
+
+def _check_memory(config: PretrainingConfig, world: World) -> None:
+    """InputError when a step would need more than this machine has: Linux would kill the process without a word."""
+    if not world.device.startswith("cpu") or not hasattr(os, "sysconf"):
+        return
+    cost, whole = cost_of(config), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = cost.optimizer_bytes + cost.activation_bytes
+    if needed > whole:
+        rows = config.training.micro_batch_size or config.training.batch_size
+        raise InputError(f"a step must fit into {whole / 1e9:,.0f} GB of memory, got about {needed / 1e9:,.0f} GB for "
+                         f"{rows:,} rows of {config.training.length}; use --set "
+                         f"training.micro_batch_size={max(1, int(rows * whole / needed / 4))} (the same gradient in "
+                         "parts), or a smaller --size")
 
 
 def know_counts(model: PretrainingModel, shards: Shards, tokenizer: Tokenizer) -> None:
