@@ -76,6 +76,7 @@ def _write(args: argparse.Namespace, found: AttentionMap, names: Labels, title: 
             from polysemy.report.attention_picture import draw
 
             head = None if args.head == "all" else args.head
+            title = f"{Path(args.model).name}, {_which(args)}: {title}"
             draw(in_words(found, names.words) if args.words else found, path, layer=args.layer, head=head, title=title)
     except OSError as error:
         raise InputError(f"output must be a file that can be written, got {path} ({error.strerror})") from error
@@ -95,5 +96,5 @@ def _value(args: argparse.Namespace, shown: AttentionMap, looks: list[list[tuple
 def _which(args: argparse.Namespace) -> str:
     layer = {"mean": "mean of all layers", "rollout": "rollout through all layers", "-1": "last layer"}.get(
         str(args.layer), f"layer {args.layer}")
-    head = "mean of its heads" if args.head == "mean" else f"head {args.head}"
+    head = {"mean": "mean of its heads", "all": "all heads"}.get(args.head, f"head {args.head}")
     return layer if args.layer == "rollout" else f"{layer}, {head}"
