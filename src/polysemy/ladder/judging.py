@@ -13,6 +13,7 @@ from polysemy.evaluation.cloze import ClozeResult, judge
 from polysemy.evaluation.cloze_items import ClozeSet, Question
 from polysemy.evaluation.passages import passages_of, sentences_of
 from polysemy.ladder.builders import CURVE_MOST, CURVE_SHARE, Built, Work
+from polysemy.ladder.word_map import word_map
 from polysemy.report import wording
 
 LOSS_WORDS, QUICK_LOSS_WORDS = 40_000, 12_000
@@ -41,6 +42,7 @@ def judge_rung(work: Work, built: Built) -> dict[str, Any]:
     if built.folder is not None:
         found |= _loss(built.model, passages, built.bits_per_byte) | _speed(built.folder, passages, work)
         found["curve"] = _curve(work, built, result, found, passages)
+        found["words"] = word_map(built.model, work.items)
         found["fills"] = fills(built.model, sample_gaps(work.items))
     return found
 

@@ -71,6 +71,8 @@ def pictures(study: dict[str, Any]) -> list[tuple[str, str, str, Figure]]:
             by_band(rungs, study.get("cloze", {}).get("bands", [])),
         ),
     ]
+    found += [(f"words-{rung['series']}", f"Words near each other: {rung['label']}", _near(rung["words"]),
+               word_map(rung["words"])) for rung in rungs if rung.get("words")]
     return [(name, title, note, figure) for name, title, note, figure in found if figure is not None]
 
 
@@ -125,6 +127,27 @@ def loss_over_time(rungs: Sequence[Rung], key: str, title: str) -> Figure | None
     axis_titles(axes, "seconds of training", title)
     _labels_at_right(axes, labels)
     return figure
+
+
+def word_map(words: dict[str, Any]) -> Figure:
+    """Some words and their nearest ones on the plane of their two principal components, a color for each group."""
+    figure, axes = new_figure(6.4, 4.6)
+    points = [(point["x"], point["y"], point["word"], series(point["seed"])[0]) for point in words["points"]]
+    for x, y, _, tint in points:
+        axes.plot(x, y, "o", color=tint, markersize=3.5)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for limit, values in ((axes.set_xlim, [x for x, *_ in points]), (axes.set_ylim, [y for _, y, *_ in points])):
+        room = 0.12 * (max(values) - min(values) or 1.0)
+        limit(min(values) - room, max(values) + room)  # fixed before labels look for their places
+    axis_titles(axes, "first principal component", "second")
+    _labels_at_points(axes, points)
+    return figure
+
+
+def _near(words: dict[str, Any]) -> str:
+    lists = (f"{seed['word']}: " + ", ".join(one["word"] for one in seed["near"]) for seed in words["seeds"])
+    return "Nearest by cosine. " + "; ".join(lists) + ". Two dimensions of many: what is near here need not be near."
 
 
 def trade_off(rungs: Sequence[Rung], key: str, title: str, scale: float, limit: float | None) -> Figure | None:
