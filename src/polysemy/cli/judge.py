@@ -72,7 +72,7 @@ def ladder(args: argparse.Namespace) -> None:
     )
 
 
-DEMO_MINUTES = 0.75
+DEMO_MINUTES = 0.7
 DEMO_RUNGS = ("unigram", "bigram", "random weights", "ngram", "cbow", "fasttext", "lstm", "gpt", "roberta")
 
 

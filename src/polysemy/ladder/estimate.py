@@ -18,7 +18,7 @@ BASE_BYTES = 700e6  # Python, torch and a tokenizer in memory
 FLOPS_A_SECOND = 60e9  # of one thread in float32, with padding; rough on purpose
 WORDS_BYTES_A_SECOND = 0.5e6  # counts and word vectors, with all their passes; rough too
 QUESTION_TOKENS, QUESTION_PASSES = 110, 4
-LANGUAGE_TOKENS = 110 + 16 * 9
+LANGUAGE_TOKENS = 110 + 16 * 5
 STARTING, TIMING = 6.0, {True: 8.0, False: 14.0}  # seconds a rung
 
 

@@ -21,7 +21,7 @@ from polysemy.models.text_model import like_lengths
 if TYPE_CHECKING:
     from polysemy.models.language_model import LanguageModel
 
-AFTER = 8
+AFTER = 4
 """pieces after the candidate that are scored"""
 BLOCK = 256
 PREFIXES = 8
