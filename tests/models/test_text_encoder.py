@@ -119,8 +119,8 @@ def test_no_texts_give_no_vectors() -> None:
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ({"layer": 3}, "layer must be 0..2, -3..-1 or mean, got 3"), ({"layer": "last"}, "layer must be"),
-    ({"pooling": "max"}, r"pooling must be mean \| cls \| token \| word, got 'max'"),
+    ({"layer": 3}, "layer must be 0..2, -3..-1, mean or mix, got 3"), ({"layer": "last"}, "layer must be"),
+    ({"pooling": "max"}, r"pooling must be mean \| cls \| last \| token \| word, got 'max'"),
     ({"pairs": ["a", "b"]}, "pairs must be as many as texts, got 2 and 1"), ({"batch_size": 0}, "batch_size must be")])
 def test_impossible_embeddings_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):

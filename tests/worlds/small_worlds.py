@@ -11,11 +11,11 @@ from polysemy.models.pretrained import PretrainingModel
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.objectives.pretraining import Pretraining
 from polysemy.runtime import random_for
-from polysemy.text.batches import Batches
 from polysemy.text.shards import Shards
 from polysemy.training.budget import Budget, Course
 from polysemy.training.learner import Learner
 from polysemy.training.loop import train
+from polysemy.training.pretrain import make_batches
 from small_runs import CLS, FIRST, MASK, SEP, Numbers
 
 STEMS = 6
@@ -32,21 +32,22 @@ AGREEMENT_SIZE = STOP + 1
 def small_recipe(name: str, vocab_size: int, *, hidden_size: int = 64, num_layers: int = 2, length: int = 32,
                  batch_size: int = 16, learning_rate: float = 3e-3) -> PretrainingConfig:
     """The ladder's recipe with a narrower body, shorter rows and 15 % hidden, so that answers stay decided."""
-    config: PretrainingConfig = resolve(RECIPES[name].configure)(size="tiny", preset="ladder", vocab_size=vocab_size)
-    body = config.model
-    embedding = body.embedding.replace(factor_size=32 if body.embedding.factor_size else None)
-    transformer = body.transformer.replace(hidden_size=hidden_size, num_layers=num_layers, num_heads=2,
-                                           intermediate_size=2 * hidden_size)
+    config: PretrainingConfig = resolve(RECIPES[name].configure)(size="tiny", preset="ladder", vocab_size=300)
+    body: Any = config.model.with_vocabulary(vocab_size)
+    if hasattr(body, "transformer"):
+        embedding = body.embedding.replace(factor_size=32 if body.embedding.factor_size else None)
+        transformer = body.transformer.replace(hidden_size=hidden_size, num_layers=num_layers, num_heads=2,
+                                               intermediate_size=2 * hidden_size)
+        body = body.replace(embedding=embedding, transformer=transformer)
     training = config.training.replace(length=length, batch_size=batch_size, learning_rate=learning_rate,
                                        dtype="float32")
-    return config.replace(model=body.replace(embedding=embedding, transformer=transformer), training=training,
-                          corruption=config.corruption.replace(rate=0.15))
+    hidden = None if config.corruption is None else config.corruption.replace(rate=0.15)
+    return config.replace(model=body, training=training, corruption=hidden)
 
 
-def batches_of(config: PretrainingConfig, shards: Shards, seed: int = 0) -> Batches:
-    tokenizer: Any = Numbers(config.model.embedding.vocab_size)
-    return Batches(shards, tokenizer, config.segments, config.corruption, batch_size=config.training.batch_size,
-                   length=config.training.length, seed=seed)
+def batches_of(config: PretrainingConfig, shards: Shards, seed: int = 0) -> Any:
+    tokenizer: Any = Numbers(config.model.vocab_size)
+    return make_batches(config, shards, tokenizer, seed)
 
 
 def learn(config: PretrainingConfig, shards: Shards, steps: int, seed: int = 0) -> PretrainingModel:

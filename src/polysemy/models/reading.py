@@ -59,7 +59,7 @@ def _layer(layer: int | str, num_layers: int) -> int | None:
     if layer in ("mean", "mix"):  # no task has weighed the layers: all alike
         return None
     if not isinstance(layer, int) or not -count <= layer < count:
-        raise InputError(f"layer must be 0..{count - 1}, -{count}..-1 mean or mix, got {layer!r}")
+        raise InputError(f"layer must be 0..{count - 1}, -{count}..-1, mean or mix, got {layer!r}")
     return layer % count
 
 
