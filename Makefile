@@ -19,7 +19,7 @@ demo: setup        ## the main job on documentation that is already on this mach
 	$(BIN)/polysemy ladder --demo -o study --overwrite
 
 test: setup        ## the default tests, under 10 minutes on 2 cores
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope
 
 slow: setup        ## worlds, real text, faults and everything else that takes longer
 	$(BIN)/python -m pytest -m slow

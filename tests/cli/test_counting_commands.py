@@ -103,7 +103,8 @@ def test_a_classifier_learns_names_its_labels_and_is_judged(folder: Path, capsys
     ["train", "fasttext", "text.txt", "-o", "x", "--set", "words.min_count=2"],
     ["train", "ngram", "text.txt", "-o", "x", "--set", "words.min_count=2"],
     ["neighbors", "ngram", "cat"],
-    ["generate", "ngram", "a", "--temperature", "0"], ["classify", "ngram", "a"], ["describe", "vectors"],
+    ["generate", "ngram", "a", "--temperature", "0"],
+    ["generate", "ngram", "a", "--greedy", "--top-p", "0.5"], ["classify", "ngram", "a"], ["describe", "vectors"],
     ["evaluate", "ngram", "--task", "words", "--pairs", "text.txt"]])
 def test_wrong_use_is_one_line(folder: Path, words: list[str], monkeypatch: pytest.MonkeyPatch,
                                capsys: pytest.CaptureFixture[str]) -> None:

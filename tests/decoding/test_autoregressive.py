@@ -140,7 +140,7 @@ def test_learned_positions_end_the_text_and_say_so() -> None:
 @pytest.mark.parametrize(("prompt", "message"), [
     ([], "prompt must hold at least one token, got none; begin with the mark"),
     ([3, VOCABULARY], rf"prompt must hold ids of 0..{VOCABULARY - 1}, got 3..{VOCABULARY}"),
-    ([1] * 17, "prompt must be at most 16 tokens long, got 17; cut it")])
+    ([1] * 17, "prompt 2 must be at most 16 tokens long, got 17; cut it")])
 def test_prompts_that_cannot_be_read_are_refused_before_anything_is_written(prompt: list[int], message: str) -> None:
     with pytest.raises(InputError, match=message):
         write(small_gpt("paper", positions=16), [[5], prompt], GenerationConfig())

@@ -126,11 +126,11 @@ def test_the_strongest_keys_come_first_and_masked_ones_never() -> None:
 
 
 def test_a_model_without_attention_and_an_empty_text_are_one_line() -> None:
-    with pytest.raises(InputError, match="model must have attention, got a rnn, which has none"):
+    with pytest.raises(InputError, match="model must have attention, got rnn, which has none"):
         attention_of(SimpleNamespace(config=SimpleNamespace(recipe="rnn")), "text")
     empty = SimpleNamespace(config=SimpleNamespace(recipe="lstm"),
                             attention=lambda text: AttentionMap(["a"], np.zeros((0, 0, 1, 1))))
-    with pytest.raises(InputError, match="got a lstm, which has none"):
+    with pytest.raises(InputError, match="got lstm, which has none"):
         attention_of(empty, "text")
     for text, pair in ((" \n", None), ("text", "")):
         with pytest.raises(InputError, match="must hold at least one word"):

@@ -59,7 +59,7 @@ def test_order_gives_each_sentence_once() -> None:
 
 
 def test_a_model_that_did_not_learn_order_is_refused() -> None:
-    with pytest.raises(InputError, match="must have learned sentence order, got a bert with segments NextSentence"):
+    with pytest.raises(InputError, match="must have learned sentence order, got bert with segments NextSentence"):
         encoder("bert").order(SENTENCES)
     with pytest.raises(InputError, match="sentences must be at most 200"):
         encoder("albert").order(["a"] * 201)

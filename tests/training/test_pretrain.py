@@ -192,6 +192,14 @@ def test_a_finished_run_is_left_alone(text: PreparedText, whole: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in whole.rglob("*.safetensors")}
 
 
+def test_a_finished_run_takes_no_other_settings(text: PreparedText, whole: Path) -> None:
+    record = (whole / "checkpoints" / "run.json").read_bytes()
+    with pytest.raises(InputError, match=r"settings must be those of the run in .*, which is done, got "
+                                         r"training.learning_rate: 0.01 -> 0.5; use a new output folder"):
+        pretrain(recipe(learning_rate=0.5), text, whole, budget=Budget(steps=STEPS))
+    assert (whole / "checkpoints" / "run.json").read_bytes() == record
+
+
 def test_more_steps_and_another_rate_go_on_and_are_reported(text: PreparedText, tmp_path: Path,
                                                             caplog: pytest.LogCaptureFixture) -> None:
     pretrain(recipe(), text, tmp_path, budget=Budget(steps=4))

@@ -15,11 +15,10 @@ SETTINGS = ("temperature", "top_k", "top_p", "repetition_penalty", "greedy", "we
 
 def generate(args: argparse.Namespace) -> None:
     """The text with what the model writes after it; the same seed writes the same.  Ctrl-C prints what there is."""
-    _check(args)
+    settings = _settings(args)
     model = load(args, "generate")
     if args.weights and getattr(getattr(model, "config", None), "recipe", "") != "gpt":
         note("--weights is for the compiled step of a GPT; this model writes with its own")
-    settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) not in (None, False)}
     if not hasattr(model, "stream"):
         _words(args, model, settings)
     elif args.text == "-":
@@ -28,18 +27,25 @@ def generate(args: argparse.Namespace) -> None:
         _stream(args, model, settings)
 
 
-def _check(args: argparse.Namespace) -> None:
-    if args.tokens < 1:
-        raise InputError(f"--tokens must be at least 1, got {args.tokens}")
-    if args.temperature is not None and not args.temperature > 0:
-        raise InputError(f"--temperature must be above 0, got {args.temperature}; for the likeliest each time use "
-                         "--greedy")
-    if args.top_p is not None and not 0 < args.top_p <= 1:
-        raise InputError(f"--top-p must be above 0 and at most 1, got {args.top_p}")
-    if args.top_k is not None and args.top_k < 1:
-        raise InputError(f"--top-k must be at least 1, got {args.top_k}")
-    if args.repetition_penalty is not None and not args.repetition_penalty > 0:
-        raise InputError(f"--repetition-penalty must be above 0, got {args.repetition_penalty}")
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    """What was said of how to write, held against the rules before a model is loaded."""
+    from polysemy.decoding.sampling import GenerationConfig
+
+    given = {name: getattr(args, name) for name in SETTINGS}
+    settings = {name: value for name, value in given.items() if value is not None and value is not False}
+    needless = next((name for name in ("temperature", "top_k", "top_p") if args.greedy and name in settings), None)
+    if needless:
+        raise InputError(f"--greedy must stand without {_flag(needless)}, which it would overrule; leave one out")
+    try:
+        GenerationConfig(tokens=args.tokens, seed=args.seed, **settings)
+    except InputError as error:
+        name, _, rule = str(error).partition(" ")
+        raise InputError(f"{_flag(name)} {rule}") from None
+    return settings
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _stream(args: argparse.Namespace, model: Any, settings: dict[str, Any]) -> None:
@@ -73,16 +79,17 @@ def _stream(args: argparse.Namespace, model: Any, settings: dict[str, Any]) -> N
 def _many(args: argparse.Namespace, model: Any, settings: dict[str, Any]) -> None:
     """A text for each line of standard input, all at once."""
     prompts = lines_of("-")
-    found = model.generate_many(prompts, args.tokens, seed=args.seed, **settings)
-    results = [{"prompt": prompt, "text": text, "seed": args.seed} for prompt, text in zip(prompts, found, strict=True)]
-    emit(args, {"results": results}, "\n".join(map(plain, found)))
+    found = model.write_many(prompts, args.tokens, seed=args.seed, **settings)
+    results = [{"prompt": prompt, "text": text, "tokens": tokens, "ended": ended, "seed": args.seed}
+               for prompt, (text, tokens, ended) in zip(prompts, found, strict=True)]
+    emit(args, {"results": results}, "\n".join(plain(text) for text, _, _ in found))
 
 
 def _words(args: argparse.Namespace, model: Any, settings: dict[str, Any]) -> None:
     """A model of counts writes words."""
     wrong = [name for name in SETTINGS[1:] if name in settings and name != "greedy"]
     if wrong or args.text == "-":
-        raise InputError(f"--{(wrong or ['-'])[0].replace('_', '-')} must go with a neural model, got {args.model}")
+        raise InputError(f"{_flag(wrong[0]) if wrong else '-'} must go with a neural model, got {args.model}")
     temperature = 0.0 if args.greedy else settings.get("temperature", 1.0)
     text = model.generate(args.text, args.tokens, seed=args.seed, temperature=temperature)
     emit(args, {"prompt": args.text, "text": text, "seed": args.seed}, plain(text))

@@ -90,7 +90,7 @@ def write(model: Predicts, prompts: Sequence[np.ndarray | Sequence[int]], settin
         vocab_size = model.body.table.shape[0]
         if ids.min() < 0 or ids.max() >= vocab_size:
             raise InputError(f"prompt must hold ids of 0..{vocab_size - 1}, got {int(ids.min())}..{int(ids.max())}")
-        window.check(ids)
+        window.check(ids, "prompt" if len(prompts) == 1 else f"prompt {number + 1}")
         rows.append(_Row(number, ids.tolist(), len(ids), keys[number]))
     never = np.array(sorted(banned), np.int64)
     return _all_groups(model, rows, settings, frozenset(stop), never, window, reader)

@@ -93,10 +93,10 @@ class Window(NamedTuple):
         step = max(1, self.length // 2)
         return -(-(count - self.length) // step) * step
 
-    def check(self, prompt: np.ndarray) -> None:
+    def check(self, prompt: np.ndarray, name: str = "prompt") -> None:
         """InputError when the prompt cannot be read whole and must be."""
         if not self.slides and self.length is not None and len(prompt) > self.length:
-            raise InputError(f"prompt must be at most {self.length} tokens long, got {len(prompt)}; cut it, or use a "
+            raise InputError(f"{name} must be at most {self.length} tokens long, got {len(prompt)}; cut it, or use a "
                              "model that reads more")
 
 

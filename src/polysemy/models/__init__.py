@@ -103,6 +103,9 @@ RECIPES: dict[str, Recipe] = {
         Recipe(name="vectors", summary="word vectors read from a file of another tool", paper="none", configure="",
                train="", load="polysemy.models.imported_vectors:ImportedVectors.load", capabilities=VECTORS,
                cloze="cosine with the mean of the words around the gap", exports=("word2vec", "glove", "fasttext")),
+        Recipe(name="static", summary="static word vectors as the body of a task: the control without context",
+               paper="none", configure="", train="", load="polysemy.models.static_text:StaticText.load",
+               capabilities=("embed",)),
         _language("nnlm", "the next word from the vectors of the few before it", "Bengio et al. 2003",
                   exports=("word2vec", "glove", "fasttext")),
         _language("rnn", "a state that every word changes; it forgets within a dozen steps", "Mikolov et al. 2010"),
@@ -143,4 +146,8 @@ def load_run(folder: Path) -> Any:
     from polysemy.artifact import read_folder
 
     opened = read_folder(folder)
+    if (task := opened.config.get("task")) is not None:
+        embeds = isinstance(task, dict) and task.get("kind") == "Embed"
+        return resolve("polysemy.models.sentence_vectors:SentenceVectors.load" if embeds
+                       else "polysemy.models.task_use:TaskUser.load")(folder)
     return resolve(find_recipe(opened.recipe).load)(folder)

@@ -147,13 +147,13 @@ def attention_of(model: Any, text: str, pair: str | None = None) -> AttentionMap
     """The checked map of a loaded model; InputError for a model that has none and for a text without words."""
     recipe = getattr(getattr(model, "config", None), "recipe", type(model).__name__)
     if not hasattr(model, "attention"):
-        raise InputError(f"model must have attention, got a {recipe}, which has none")
+        raise InputError(f"model must have attention, got {recipe}, which has none")
     for name, given in (("text", text), ("pair", pair)):
         if given is not None and not given.strip():
             raise InputError(f"{name} must hold at least one word, got an empty text")
     found: AttentionMap = model.attention(text) if pair is None else model.attention(text, pair)
     if not found.weights.size:
-        raise InputError(f"model must have attention, got a {recipe}, which has none")
+        raise InputError(f"model must have attention, got {recipe}, which has none")
     transformer = getattr(getattr(getattr(model, "config", None), "model", None), "transformer", None)
     kind = getattr(transformer, "attention", None)
     if type(kind).__name__ == "Linformer" and found.weights.min() < 0:

@@ -53,10 +53,6 @@ class Carry:
         """Carry what was carried at a snapshot."""
         self._parts = dict(kept)
 
-    def clear(self) -> None:
-        """Forget all streams."""
-        self._parts.clear()
-
     @contextlib.contextmanager
     def apart(self) -> Iterator[None]:
         """Within the block nothing is carried at first, and what was carried before is back afterwards."""

@@ -16,6 +16,7 @@ class Cost:
     parameters: int
     """of body and heads, shared and tied ones once"""
     body_parameters: int
+    """without an output layer that only the heads read (ELMo's own softmax)"""
     file_bytes: int
     """of the weights as float32"""
     flops_per_token: int
@@ -33,22 +34,24 @@ class Cost:
 def cost_of(config: PretrainingConfig) -> Cost:
     """Build the model on the meta device (no memory) and count; arithmetic follows Kaplan et al. 2020, section 2.1."""
     import torch
+    from torch import nn
 
-    from polysemy.models.pretrained import PretrainingModel
+    from polysemy.models.pretrained import PretrainingModel, count_parameters
 
     with torch.device("meta"):
         model = PretrainingModel(config.model, config.heads)
-    total = sum(p.numel() for p in model.parameters())
-    body = sum(p.numel() for p in model.body.parameters())
+    total, body = count_parameters(model), count_parameters(model.body)
+    output = getattr(model.body, "output", None)
+    tables = sum(module.weight.numel() for module in model.body.modules() if isinstance(module, nn.Embedding))
     t = config.training.length
-    forward, head = _arithmetic(config, body)
+    forward, head = _arithmetic(config, body - tables)
     d, f, layers = _shape(config)
     width = 2 if config.training.dtype != "float32" else 4
     rows = config.training.micro_batch_size or config.training.batch_size
     activations = rows * t * (layers * (12 * d + 2 * f) * width + 4 * d * width)
     return Cost(
         parameters=total,
-        body_parameters=body,
+        body_parameters=body - (0 if output is None else count_parameters(output)),
         file_bytes=4 * total,
         flops_per_token=int(3 * (forward + (1.0 if config.corruption is None else config.corruption.rate) * head)),
         inference_flops_per_token=forward,
@@ -64,8 +67,11 @@ def _shape(config: PretrainingConfig) -> tuple[int, int, int]:
     return d, 4 * d if transformer is None else transformer.intermediate_size, config.model.num_layers
 
 
-def _arithmetic(config: PretrainingConfig, body: int) -> tuple[int, int]:
-    """Multiply-adds, counted twice, of one token through the body and through the output layer."""
+def _arithmetic(config: PretrainingConfig, weights: int) -> tuple[int, int]:
+    """Multiply-adds, counted twice, of one token through the body and through the output layer.
+
+    `weights` are the numbers of the body that no table of vectors holds.
+    """
     d, f, layers = _shape(config)
     sizes = config.model.head_sizes()
     e, v = sizes.table_size, sizes.vocab_size
@@ -75,7 +81,7 @@ def _arithmetic(config: PretrainingConfig, body: int) -> tuple[int, int]:
         head = 2 * (e if sizes.tied else sizes.hidden_size) * v * len(config.heads)
     embedding = getattr(config.model, "embedding", None)
     if getattr(config.model, "transformer", None) is None or embedding is None:
-        return 2 * max(body - e * v, 0), head  # every weight but the table's is used once a token
+        return 2 * weights, head  # each is used once a token
     factor = getattr(embedding, "factor_size", None)
     layer = 2 * (4 * d * d + 2 * d * f) + 4 * seen_of(config) * d
     return layers * layer + (2 * factor * d if factor else 0), head

@@ -8,7 +8,7 @@ windows of UNTIED tokens, each by itself.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,16 @@ from polysemy.text.words import word_spans
 
 STEP = 512
 """tokens whose logits are made at once, and that a model with a state reads at once"""
+
+
+class Written(NamedTuple):
+    """A text with what was written after it."""
+
+    text: str
+    tokens: int
+    """written"""
+    ended: str
+    """tokens: as many as asked for; stop: the document was at its end; limit: the model has no position for more"""
 
 
 class LanguageModel(TextModel):
@@ -88,8 +98,6 @@ class LanguageModel(TextModel):
             tokens = torch.from_numpy(np.ascontiguousarray(row)).to(self.model.table.device)
             states = self.model.body(tokens[None])
             yield self.log_of(states[0, :-1], tokens[1:]).cpu().numpy(), skip
-        if len(rows[0][0]) == 1:
-            raise AssertionError("a window holds more than its mark")
 
     def _both_ways(self, ids: np.ndarray) -> list[np.ndarray]:
         found: list[list[np.ndarray]] = [[], []]
@@ -149,6 +157,10 @@ class LanguageModel(TextModel):
 
     def generate_many(self, texts: Sequence[str], tokens: int = 100, **settings: Any) -> list[str]:
         """`generate` for several texts at once; each is what it would be alone, a repeated one in another way."""
+        return [written.text for written in self.write_many(texts, tokens, **settings)]
+
+    def write_many(self, texts: Sequence[str], tokens: int = 100, **settings: Any) -> list[Written]:
+        """`generate_many` with how much was written after each text and why it ended."""
         from polysemy.decoding.autoregressive import generate
         from polysemy.decoding.sampling import GenerationConfig
         from polysemy.decoding.text import Unfolding, prompt_ids, unwanted
@@ -159,15 +171,15 @@ class LanguageModel(TextModel):
         found = generate(self.model, prompts, config, stop=(self.mark,), banned=unwanted(self.tokenizer),
                          length=self.length)
         results = []
-        for text, prompt, written in zip(texts, prompts, found, strict=True):
+        for text, prompt, (ids, ended) in zip(texts, prompts, found, strict=True):
             unfolding = Unfolding(self.tokenizer, prompt.tolist())
-            results.append(text + "".join(map(unfolding.add, written.ids)) + unfolding.finish())
+            results.append(Written(text + "".join(map(unfolding.add, ids)) + unfolding.finish(), len(ids), ended))
         return results
 
     def _check_writes(self) -> None:
         self.check_remembers()
         if self.both:
-            raise InputError(f"model must read from left to right to generate, got a {self.config.recipe}, whose "
+            raise InputError(f"model must read from left to right to generate, got {self.config.recipe}, whose "
                              "states hold both sides")
 
     # rows

@@ -32,7 +32,7 @@ def embed(encoder: TextModel, texts: Sequence[str], layer: int | str, pooling: s
     if pooling == "cls" and not encoder.two_sided:
         raise InputError("pooling must be mean, last, token or word for a model that reads from left to right, got cls")
     if pairs is not None and not encoder.two_sided:
-        raise InputError(f"pairs must go with an encoder, got a {encoder.config.recipe}; put both texts into one")
+        raise InputError(f"pairs must go with an encoder, got {encoder.config.recipe}; put both texts into one")
     index = _layer(layer, encoder.config.model.num_layers)
     encodings = encoder.encode(texts)
     others = None if pairs is None else encoder.encode(pairs)
@@ -97,7 +97,7 @@ def _vectors(encoder: TextModel, rows: Sequence[Row], spans: Sequence[tuple[int,
              pooling: str, batch_size: int | None) -> list[np.ndarray]:
     """Per row: the sum of its states (mean), its first state (cls), or the states of its pieces."""
     found: list[Any] = [None] * len(rows)
-    last = encoder.config.model.num_layers
+    last, edge = encoder.config.model.num_layers, min(1, encoder.specials(False))  # static vectors have no marks
     for group, shown in encoder.run(rows, batch_size=batch_size, hidden_states=layer != last):
         states = _states(shown, layer)
         if pooling == "mean":
@@ -113,8 +113,8 @@ def _vectors(encoder: TextModel, rows: Sequence[Row], spans: Sequence[tuple[int,
                 found[i] = array[line]
             else:
                 a, b = spans[i]
-                second = len(rows[i].ids) - 1 - b
-                found[i] = np.concatenate([array[line, 1:1 + a], array[line, second:second + b]])
+                second = len(rows[i].ids) - edge - b
+                found[i] = np.concatenate([array[line, edge:edge + a], array[line, second:second + b]])
     return found
 
 

@@ -12,12 +12,14 @@ from polysemy.models.encoder import EncoderConfig
 from polysemy.models.feed_forward import FeedForwardConfig
 from polysemy.models.recurrent import RecurrentConfig
 from polysemy.models.segment_memory import SegmentMemoryConfig
+from polysemy.models.static_body import StaticConfig
 from polysemy.text.masking import MarkedSpans, NGrams, Spans, Tokens, WholeWords
 from polysemy.text.segments import FullSentences, NextSentence, SentenceOrder, Stretch
 from polysemy.text.streams import Chunks, Streams
 from polysemy.text.tokenizer import TokenizerConfig
 
-BodyConfig = EncoderConfig | RecurrentConfig | FeedForwardConfig | BidirectionalConfig | SegmentMemoryConfig
+BodyConfig = (EncoderConfig | RecurrentConfig | FeedForwardConfig | BidirectionalConfig | SegmentMemoryConfig
+              | StaticConfig)
 """what a neural model is built from; each kind builds its body by `body()`"""
 Size = Literal["tiny", "mini", "small", "medium", "base", "large"]
 SIZES: dict[str, tuple[int, int]] = {
@@ -140,4 +142,5 @@ class PretrainingConfig(Config):
         longest = getattr(getattr(getattr(self.model, "transformer", None), "attention", None), "length", None)
         if longest is not None and longest < self.training.length:
             raise InputError(f"training.length must be at most the model's attention.length {longest}, got "
-                             f"{self.training.length}; set model.transformer.attention.length before training.length")
+                             f"{self.training.length}; add --set model.transformer.attention.length="
+                             f"{self.training.length}")

@@ -39,7 +39,7 @@ class TextEncoder(TextModel):
     def order(self, sentences: Sequence[str]) -> list[int]:
         """Indices of `sentences` in the most coherent order, by the sentence-order head."""
         if "pair" not in self.config.heads or not isinstance(self.config.segments, SentenceOrder):
-            raise InputError(f"model must have learned sentence order, got a {self.config.recipe} with segments "
+            raise InputError(f"model must have learned sentence order, got {self.config.recipe} with segments "
                              f"{type(self.config.segments).__name__}; train albert, or any with segments=sentenceorder")
         return ordering.order(self, sentences)
 

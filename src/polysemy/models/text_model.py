@@ -69,9 +69,9 @@ class TextModel:
     def attention(self, text: str, pair: str | None = None) -> AttentionMap:
         """What each piece of a text (or pair) looked at, in every layer and head."""
         if getattr(self.config.model, "transformer", None) is None:
-            raise InputError(f"model must have attention to show it, got a {self.config.recipe}, which has none")
+            raise InputError(f"model must have attention to show it, got {self.config.recipe}, which has none")
         if pair is not None and not self.two_sided:
-            raise InputError(f"pair must go with an encoder, got a {self.config.recipe}; put both texts into one")
+            raise InputError(f"pair must go with an encoder, got {self.config.recipe}; put both texts into one")
         encodings = self.encode([text] if pair is None else [text, pair])
         row = self.row(*(e.ids for e in encodings))
         if len(row.ids) > self.length:

@@ -119,6 +119,21 @@ def cut_rows(origins: Int[Tensor, "p"], numbers: Int[Tensor, "p"]) -> Iterator[N
         step.rows = whole
 
 
+def running_step() -> Step | None:
+    """What dropout knows of the forward that is running; None outside of `dropout_key`."""
+    return _step.get()
+
+
+@contextmanager
+def part_of(step: Step | None, at: Tensor) -> Iterator[None]:
+    """Within the block a forward of its own runs on the rows `at` of `step`, which drops there what `step` would."""
+    token = _step.set(None if step is None else Step(step.rows[at.to(step.rows.device)], step.shared))
+    try:
+        yield
+    finally:
+        _step.reset(token)
+
+
 class Drop(NamedTuple):
     """One dropout of one forward: the key of each vector, and the rate."""
 

@@ -37,6 +37,9 @@ class Linformer(Config):
     def check(self) -> None:
         check_size("length", self.length)
         check_size("rank", self.rank)
+        if self.rank > self.length:
+            raise InputError(f"attention.rank must be at most attention.length {self.length}, got {self.rank}; more "
+                             "mixtures than keys say nothing new")
 
 
 class Projection(nn.Module):

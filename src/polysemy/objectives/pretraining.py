@@ -43,6 +43,10 @@ class Pretraining:
             sizes["previous_token"] = float(has_previous(batch).sum())
         return {name: sizes[name] for name in self.weights}
 
+    def tensors(self, batch: Batch, device: str | torch.device = "cpu") -> dict[str, Tensor]:
+        """What the model is given of a batch (`tensors_of`)."""
+        return tensors_of(batch, device)
+
     def losses(self, model: LossSums, tensors: Mapping[str, Tensor]) -> dict[str, Float[Tensor, ""]]:
         """Loss sums by head (natural logarithm, float32); `model` maps a batch's tensors to them.
 

@@ -106,6 +106,10 @@ class Batch:
             span_offset=self.span_offset[spans], span_targets=self.span_targets[spans],
         )
 
+    def part(self, rows: Sequence[int]) -> Batch:
+        """What one process computes of the batch at once (`own_part`)."""
+        return own_part(self, rows)
+
 
 def own_part(batch: Batch, rows: Sequence[int]) -> Batch:
     """What one process computes of a batch; without rows any row at all (it counts nothing), of no stream."""

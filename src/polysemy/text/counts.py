@@ -21,7 +21,7 @@ class ReadingReport:
 
     def __str__(self) -> str:
         """One line for people: what was read, and what was changed in reading."""
-        parts = [f"{self.documents:,} documents", f"{self.characters:,} characters"]
+        parts = [f"{self.documents:,} document{'s' * (self.documents != 1)}", f"{self.characters:,} characters"]
         for count, what in (
             (self.invalid, "invalid bytes replaced"), (self.nuls, "NULs replaced"),
             (self.bad_lines, f"lines skipped (first: {self.first_bad_line})"), (self.cut, "cuts in too long documents"),

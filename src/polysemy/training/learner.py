@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,9 +13,8 @@ from torch import Tensor, nn
 
 from polysemy.artifact import save_tensors
 from polysemy.models.carry import merged
-from polysemy.models.pretrained import PretrainingModel
 from polysemy.models.recipe import TrainingConfig
-from polysemy.objectives.pretraining import LossSums, Pretraining
+from polysemy.objectives.pretraining import LossSums
 from polysemy.runtime import choose_dtype
 from polysemy.training.checkpoint import Checkpoint
 from polysemy.training.compiling import compiled
@@ -25,14 +25,42 @@ CARRY, LAYOUT = "carry.safetensors", "layout"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
+class Objective(Protocol):
+    """What is minimized: `objectives.pretraining.Pretraining` or `objectives.task.TaskObjective`."""
+
+    weights: Any
+    """of each loss in the total, by name"""
+
+    def tensors(self, batch: Any, device: str | torch.device = "cpu") -> dict[str, Tensor]:
+        """What the model is given of a batch."""
+        ...
+
+    def counts(self, batch: Any) -> dict[str, float]:
+        """Targets of each loss in a batch."""
+        ...
+
+    def losses(self, model: LossSums, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Sums of losses by name."""
+        ...
+
+    def total(self, sums: Mapping[str, Tensor], counts: Mapping[str, float]) -> Tensor:
+        """What is minimized, from the sums of a part of the batch and the counts of the whole."""
+        ...
+
+    def means(self, sums: Mapping[str, float], counts: Mapping[str, float]) -> dict[str, float]:
+        """Mean loss a target by name."""
+        ...
+
+
+@dataclass(kw_only=True)
 class Learner:
     """A model in training: the loop calls `module`, evaluations call `model` (the same weights)."""
 
-    model: PretrainingModel
+    model: Any
+    """a module with `carry`, such as PretrainingModel or TaskModel"""
     module: LossSums
     """the model, spread over processes and compiled as asked; its backward averages over processes"""
-    objective: Pretraining
+    objective: Objective
     optimizer: Optimizer
     world: World
     seed: int
@@ -41,11 +69,15 @@ class Learner:
     """of weights and activations at work"""
     layout: tuple[int, int] = (0, 0)
     """rows and columns of a batch, which decide where streams lie in the text"""
+    compiles: bool = False
 
     @classmethod
-    def make(cls, model: PretrainingModel, objective: Pretraining, config: TrainingConfig, *,
-             world: World | None = None, seed: int = 0, sharded: bool = False) -> Learner:
-        """Place `model` on its device and spread it over the processes: whole in each, or in parts with `sharded`."""
+    def make(cls, model: nn.Module, objective: Objective, config: TrainingConfig, *, world: World | None = None,
+             seed: int = 0, sharded: bool = False, factors: Mapping[str, float] | None = None) -> Learner:
+        """Place `model` on its device and spread it over the processes: whole in each, or in parts with `sharded`.
+
+        `factors` multiply the learning rate by parameter name; 0 freezes, and keeps a parameter out of checkpoints.
+        """
         world = world or World()
         dtype = choose_dtype(config.dtype, world.device)
         model.to(world.device)
@@ -54,14 +86,22 @@ class Learner:
                                    clip=config.clip)
         if sharded:
             shard(model, world, dtype)
-            optimizer = Optimizer(model, settings, reduce=lambda sums: np.asarray(world.sum(sums.tolist())))
+            optimizer = Optimizer(model, settings, reduce=lambda sums: np.asarray(world.sum(sums.tolist())),
+                                  factors=factors)
             module: Any = model
         else:
-            optimizer = Optimizer(model, settings, dtype=dtype)
+            optimizer = Optimizer(model, settings, dtype=dtype, factors=factors)
             module = spread(model, world)
         return cls(model=model, module=compiled(module) if config.compile else module, objective=objective,
                    optimizer=optimizer, world=world, seed=seed, dtype=dtype,
-                   layout=(config.batch_size, config.length))
+                   layout=(config.batch_size, config.length), compiles=config.compile)
+
+    def thaw(self, factors: Mapping[str, float]) -> None:
+        """Let frozen parameters learn from the next step on, by these factors of the learning rate."""
+        self.optimizer.thaw(factors)
+        if self.world.size > 1 and not self.sharded:  # what averages gradients was told which there are
+            module = spread(self.model, self.world)
+            self.module = compiled(module) if self.compiles else module
 
     @property
     def sharded(self) -> bool:
@@ -117,8 +157,11 @@ class Learner:
     def weights(self) -> dict[str, Tensor]:
         """The whole float32 weights on the CPU, for a model folder; every process calls this."""
         masters = self.optimizer.masters()
+        found = {name: tensor for name, tensor in self.tensors().items() if name in masters}
+        for name, (parameter, master) in self.optimizer.frozen.items():
+            found[name] = _as_part(master, parameter) if self.sharded else master
         return {name: _called(tensor, "full_tensor").detach().float().cpu().contiguous()
-                for name, tensor in self.tensors().items() if name in masters}
+                for name, tensor in found.items()}
 
     def finite(self) -> bool:
         """Whether every weight is a number; the same answer on all processes."""

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from polysemy.models.recipe import TrainingConfig
 from polysemy.nn.dropout import dropout_key
-from polysemy.objectives.pretraining import tensors_of
-from polysemy.text.batches import Batch, own_part, prefetch
+from polysemy.text.batches import prefetch
 from polysemy.training.budget import Course, State
 from polysemy.training.distributed import rank_rows
 from polysemy.training.learner import Learner
@@ -25,10 +25,33 @@ from polysemy.training.optimizer import rate_factor
 from polysemy.training.outcome import NotFiniteError, RunError
 
 
+class Rows(Protocol):
+    """Some rows that are learned from together (`text.batches.Batch`, `text.task_batches.TaskBatch`)."""
+
+    @property
+    def ids(self) -> np.ndarray:
+        """(b, t)"""
+        ...
+
+    @property
+    def rows(self) -> np.ndarray:
+        """(b,): global numbers of the rows, which key their dropout"""
+        ...
+
+    @property
+    def num_tokens(self) -> int:
+        """Columns that are not padding."""
+        ...
+
+    def part(self, rows: Sequence[int]) -> Rows:
+        """Some of the rows; without rows any row at all, of which nothing will count."""
+        ...
+
+
 class Numbered(Protocol):
     """Batches by number, each a pure function of its number (`text.batches.Batches`, `incremental.Replay`)."""
 
-    def __getitem__(self, t: int) -> Batch: ...
+    def __getitem__(self, t: int) -> Rows: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +133,7 @@ def train(learner: Learner, batches: Numbered, config: TrainingConfig, *, course
                        scores=dict(evaluate()) if due and evaluate is not None else {})
 
 
-def _gradient(learner: Learner, batch: Batch, counts: Mapping[str, float], config: TrainingConfig,
+def _gradient(learner: Learner, batch: Rows, counts: Mapping[str, float], config: TrainingConfig,
               step: int) -> dict[str, float]:
     """Gradients of the total loss in the parameters; returns the loss sums by head over all processes."""
     world, objective = learner.world, learner.objective
@@ -119,9 +142,9 @@ def _gradient(learner: Learner, batch: Batch, counts: Mapping[str, float], confi
     learner.model.train()
     try:
         for rows in parts:
-            part = own_part(batch, rows)  # without rows: any row at weight 0, as others wait for our part
+            part = batch.part(rows)  # without rows: any row at weight 0, as others wait for our part
             with dropout_key(learner.seed, step, torch.from_numpy(part.rows).to(world.device)):
-                sums = objective.losses(learner.module, tensors_of(part, world.device))
+                sums = objective.losses(learner.module, objective.tensors(part, world.device))
                 share = world.size if rows else 0  # gradients are averaged over processes, and we want their sum
                 (objective.total(sums, counts) * share).backward()
             if len(parts) > 1:
@@ -147,7 +170,7 @@ def _update(learner: Learner, factor: float, loss: float) -> tuple[float, bool, 
     return update.norm, not update.applied, update.clipped
 
 
-def _identity(batch: Batch, step: int, loss: float, norm: float) -> dict[str, Any]:
+def _identity(batch: Rows, step: int, loss: float, norm: float) -> dict[str, Any]:
     return {"step": step, "rows": [int(row) for row in batch.rows], "loss": str(loss), "gradient_norm": str(norm)}
 
 

@@ -14,7 +14,7 @@ torch code here is its twin and what GPUs run.  Same threads, same bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -92,13 +92,10 @@ class Update:
 class Slot:
     """One parameter with its float32 master (the parameter itself, unless that is bfloat16) and moments."""
 
-    def __init__(self, name: str, parameter: nn.Parameter, decays: bool, dtype: torch.dtype) -> None:
-        self.name, self.parameter, self.decays = name, parameter, decays
-        master = _local(parameter.detach()).to(torch.float32)
-        if dtype != torch.float32:
-            master = master.clone()
-            parameter.data = parameter.data.to(dtype)
-        self.master = master
+    def __init__(self, name: str, parameter: nn.Parameter, master: Tensor, factor: float = 1.0,
+                 started: int = 0) -> None:
+        self.name, self.parameter, self.master, self.decays = name, parameter, master, parameter.dim() >= 2
+        self.factor, self.started = factor, started
         self.first, self.second = torch.zeros_like(master), torch.zeros_like(master)
         self.sum: Tensor | None = None
 
@@ -114,18 +111,46 @@ class Slot:
 
 
 class Optimizer:
-    """Moves a model's weights.  Parameters that several modules share are one."""
+    """Moves a model's weights.  Parameters that several modules share are one.
+
+    A parameter whose factor is 0 is frozen: it needs no gradient, has no moments and keeps its bits, until `thaw`.
+    """
 
     def __init__(self, model: nn.Module, config: OptimizerConfig, *, dtype: str = "float32",
-                 reduce: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
-        """`dtype` of the working weights.  `reduce` adds sums of squares up over processes that hold shards."""
+                 reduce: Callable[[np.ndarray], np.ndarray] | None = None,
+                 factors: Mapping[str, float] | None = None) -> None:
+        """`dtype` of the working weights.  `reduce` adds sums of squares up over processes that hold shards.
+
+        `factors` multiply the learning rate, by parameter name; 1 for those not named.
+        """
         if dtype not in ("float32", "bfloat16"):
             raise InputError(f"dtype must be float32 or bfloat16, got {dtype!r}")
         self.config, self.reduce = config, reduce or (lambda sums: sums)
         self.steps = 0
         work = torch.bfloat16 if dtype == "bfloat16" else torch.float32
-        self.slots = [Slot(name, p, p.dim() >= 2, work) for name, p in model.named_parameters() if p.requires_grad]
+        self.slots: list[Slot] = []
+        self.frozen: dict[str, tuple[nn.Parameter, Tensor]] = {}
+        for name, parameter in model.named_parameters():
+            factor = (factors or {}).get(name, 1.0)
+            if not factor >= 0:
+                raise InputError(f"factor of {name} must not be negative, got {factor}")
+            master = _local(parameter.detach()).to(torch.float32)
+            if work != torch.float32:
+                master = master.clone()
+                parameter.data = parameter.data.to(work)
+            if parameter.requires_grad and factor:
+                self.slots.append(Slot(name, parameter, master, factor))
+            else:
+                parameter.requires_grad_(False)
+                self.frozen[name] = parameter, master
         self._table: Any = None
+
+    def thaw(self, factors: Mapping[str, float]) -> None:
+        """Let frozen parameters learn from now on, each at its factor; their moments and bias corrections start now."""
+        for name, factor in factors.items():
+            parameter, master = self.frozen.pop(name)
+            self.slots.append(Slot(name, parameter.requires_grad_(True), master, factor, self.steps))
+        self._table = None
 
     # --- a step
 
@@ -162,16 +187,20 @@ class Optimizer:
     # --- what a checkpoint holds
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Plain tensors, not copies: masters, moments and the step count."""
+        """Plain tensors, not copies: masters, moments and the step count; nothing of what is frozen."""
         state = {"steps": torch.tensor(self.steps)}
         for slot in self.slots:
             state |= {f"master.{slot.name}": slot.master, f"first.{slot.name}": slot.first,
                       f"second.{slot.name}": slot.second}
+            if slot.started:
+                state[f"started.{slot.name}"] = torch.tensor(slot.started)
         return state
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take the state over, and with it the model's weights; InputError when it is another model's."""
+        for slot in self.slots:
+            slot.started = int(state.get(f"started.{slot.name}", 0))
         expected = self.state_dict()
         if state.keys() != expected.keys() or any(state[k].shape != expected[k].shape for k in expected):
             wrong = sorted(state.keys() ^ expected.keys()) or [name for name, tensor in expected.items()
@@ -184,8 +213,13 @@ class Optimizer:
             slot.work.copy_(slot.master)
 
     def masters(self) -> dict[str, Tensor]:
-        """The float32 weights by parameter name, not copies."""
+        """The float32 weights by parameter name, not copies; those that are frozen are not among them."""
         return {slot.name: slot.master for slot in self.slots}
+
+    def corrections(self) -> tuple[np.ndarray, np.ndarray]:
+        """The two bias corrections of each slot, float64: 1 - beta ** (updates since it began)."""
+        updates = np.array([self.steps - slot.started for slot in self.slots], np.float64)
+        return 1 - self.config.beta1**updates, 1 - self.config.beta2**updates
 
     @torch.no_grad()
     def refresh(self) -> None:
@@ -216,9 +250,9 @@ class Optimizer:
 
     def _move(self, gradients: list[Tensor], scale: float, rate: float) -> None:
         c = self.config
-        correct1, correct2 = 1 - c.beta1**self.steps, 1 - c.beta2**self.steps
         directions = []
-        for slot, gradient in zip(self.slots, gradients, strict=True):
+        for slot, gradient, correct1, correct2 in zip(self.slots, gradients, *map(np.ndarray.tolist,
+                                                      self.corrections()), strict=True):
             g = gradient.float() * scale
             slot.first.lerp_(g, 1 - c.beta1)
             slot.second.mul_(c.beta2).addcmul_(g, g, value=1 - c.beta2)
@@ -230,7 +264,7 @@ class Optimizer:
                        ([slot.master for slot in self.slots], directions))
             trust = self._trust(*squares)
         for slot, direction, ratio in zip(self.slots, directions, trust, strict=True):
-            slot.master.add_(direction, alpha=-rate * float(ratio))
+            slot.master.add_(direction, alpha=-rate * slot.factor * float(ratio))
             if slot.work.dtype != torch.float32:
                 slot.work.copy_(slot.master)
 
@@ -246,17 +280,20 @@ class Optimizer:
         from polysemy.nn.kernels import update
 
         c, table, work = self.config, self._table, self.slots[0].work.dtype
-        correct1, root2 = 1 - c.beta1**self.steps, (1 - c.beta2**self.steps) ** -0.5
+        correct1, correct2 = self.corrections()
         decay = np.array([c.weight_decay if slot.decays else 0.0 for slot in self.slots])
+        rates = rate * np.array([slot.factor for slot in self.slots])
+        table.set_factors(3, correct2**-0.5)
         if c.kind == "adamw":
-            table.set_factors(0, 1 - rate * decay)
-            update.adamw(table, gradients[0].dtype, work, scale, c.beta1, c.beta2, rate / correct1, c.epsilon, root2)
+            table.set_factors(0, 1 - rates * decay)
+            table.set_factors(1, rates / correct1)
+            update.adamw(table, gradients[0].dtype, work, scale, c.beta1, c.beta2, c.epsilon)
             return
         table.set_factors(0, decay)
-        squares = update.lamb_directions(table, gradients[0].dtype, scale, c.beta1, c.beta2, 1 / correct1, c.epsilon,
-                                         root2)
-        table.set_factors(1, self._trust(*squares))
-        update.lamb_apply(table, work, rate, 1 / correct1, c.epsilon, root2)
+        table.set_factors(2, 1 / correct1)
+        squares = update.lamb_directions(table, gradients[0].dtype, scale, c.beta1, c.beta2, c.epsilon)
+        table.set_factors(1, rates * self._trust(*squares))
+        update.lamb_apply(table, work, c.epsilon)
 
 
 def _local(tensor: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ from polysemy.training.metrics import Metrics
 from polysemy.training.outcome import NotFiniteError, RunError
 from polysemy.training.prepared import PreparedText, open_text, prepare_text
 from polysemy.training.record import NAME as RECORD
-from polysemy.training.record import keep_record
+from polysemy.training.record import changes_of, refuse_when_done, write_record
 from polysemy.training.run import Run, Scores, evaluation
 from polysemy.training.signals import Signals
 
@@ -163,9 +163,7 @@ def _run(folder: Path, config: PretrainingConfig, text: PreparedText, learner: L
     with world.together("opening the run"):
         if world.first:
             checkpoints.clean()
-            changes = keep_record(checkpoints.folder, record)
-    if changes:
-        log.warning("going on with other settings than before: %s", "; ".join(changes))
+            changes = changes_of(checkpoints.folder, record)
     batches: Any = make_batches(config, text.train, text.tokenizer, record["seed"])
     if replay and start is not None and start.text is not None:
         batches = Replay(batches, make_batches(config, start.text.train, text.tokenizer, record["seed"]), replay)
@@ -182,6 +180,13 @@ def _run(folder: Path, config: PretrainingConfig, text: PreparedText, learner: L
         saved = found.state()
         state, loss, scores = State.from_dict(saved["state"]), float(saved["loss"]), saved["scores"]
         before = read_json(checkpoints.folder / BEFORE) if texts else {}
+    course = Course(budget, batches=batches)
+    if course.done(state) and (folder / "config.json").exists():
+        refuse_when_done(folder, world.from_first(changes))
+    elif changes:
+        log.warning("going on with other settings than before: %s", "; ".join(changes))
+    if world.first:
+        write_record(checkpoints.folder, record)
     same_budget = not any(change.startswith("budget.") for change in changes)
     recorded = world.from_first(_rewind(metrics, checkpoints.folder, state.step, same_budget) if world.first else None)
     return Run(folder=folder, config=config, tokenizer=text.tokenizer, learner=learner, batches=batches,

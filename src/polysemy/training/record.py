@@ -1,7 +1,7 @@
 """What a run was started with, kept beside its checkpoints: what may change when it goes on, and what may not."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,26 @@ FIXED = ("config.recipe", "config.heads", "config.tokenizer", "config.model")
 FREE = ("dropout", "attention_dropout")
 """settings inside of those that do not"""
 DESCRIBES = ("environment", "text", "tokenizer")
+MACHINE = ("dtype", "processes", "threads")
+"""where it runs, which a run that is done does not care about"""
 MISSING = "nothing"
 
 
-def keep_record(folder: Path, record: Mapping[str, Any]) -> list[str]:
-    """Write the record, or hold it against the one that is there; returns the changes, each as `key: old -> new`.
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Keep what the run was started with, or goes on with."""
+    write_json(folder / NAME, record)
+
+
+def changes_of(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    """Where the record differs from the one that is there, if any is: each change as `key: old -> new`.
 
     InputError when the text or tokenizer is another one, or when a setting changed that shapes the model: it names the
     key.  Everything else (learning rate, steps, batch size ...) may change; the run is then not the one it would have
     been, which is why the changes are returned to be shown.
     """
-    path = folder / NAME
-    if not path.exists():
-        write_json(path, record)
+    if not (folder / NAME).exists():
         return []
-    old = read_json(path)
+    old = read_json(folder / NAME)
     for key, what in (("text_hash", "text"), ("tokenizer", "tokenizer"), ("start", "model that --from names")):
         if old.get(key) != record.get(key):
             raise InputError(f"{what} must be the one that the run in {folder.parent} began with, got another; use a "
@@ -43,8 +48,15 @@ def keep_record(folder: Path, record: Mapping[str, Any]) -> list[str]:
             raise InputError(f"{key.removeprefix('config.')} must stay {was!r} when a run goes on, got {becomes!r}; "
                              "use a new output folder, or the old value")
         changes.append(f"{key.removeprefix('config.')}: {was} -> {becomes}")
-    write_json(path, record)
     return changes
+
+
+def refuse_when_done(folder: Path, changes: Sequence[str]) -> None:
+    """InputError when a run that has nothing left to do is called with other settings: they would have no effect."""
+    asked = [change for change in changes if not change.startswith(MACHINE)]
+    if asked:
+        raise InputError(f"settings must be those of the run in {folder}, which is done, got {'; '.join(asked)}; use "
+                         "a new output folder, or a larger budget to go on")
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

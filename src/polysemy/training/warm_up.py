@@ -5,24 +5,23 @@ import torch
 from torch import nn
 
 from polysemy.nn.dropout import dropout_key
-from polysemy.objectives.pretraining import tensors_of
-from polysemy.text.batches import Batch
 from polysemy.training.learner import Learner
+from polysemy.training.loop import Rows
 from polysemy.training.memory import keep_freed_memory
 from polysemy.training.optimizer import Optimizer
 
 
-def warm_up(learner: Learner, batch: Batch) -> None:
+def warm_up(learner: Learner, batch: Rows) -> None:
     """One gradient of a few rows, thrown away, and one update of a scratch weight; the learner stays as it is.
 
     From then on the process keeps the memory that it frees.
     """
     keep_freed_memory()
-    rows = batch.take(range(min(2, len(batch.ids))))
+    rows = batch.part(range(min(2, len(batch.ids))))
     learner.model.train()
     keys = torch.from_numpy(rows.rows).to(learner.world.device)
     with learner.model.carry.apart(), dropout_key(learner.seed, 0, keys):
-        sums = learner.objective.losses(learner.module, tensors_of(rows, learner.world.device))  # type: ignore[arg-type]
+        sums = learner.objective.losses(learner.module, learner.objective.tensors(rows, learner.world.device))
     learner.objective.total(sums, learner.objective.counts(rows)).backward()
     learner.optimizer.zero_grad()
     if not learner.sharded:

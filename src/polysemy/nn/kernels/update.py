@@ -16,9 +16,10 @@ from polysemy.nn.kernels.numbers import F, narrow, root, widen
 CHUNK = 1 << 14
 BLOCK = 1 << 10
 """numbers of a chunk that stay in the first cache from one loop over them to the next"""
-COLUMNS = 7
+COLUMNS = 9
 """addresses of gradient, master, first and second moment and working copy (the master itself where there is none), then
-two float64 for each tensor"""
+four float64 for each tensor: decay, rate, 1 / bias correction 1, root of 1 / correction 2 (tensors may have begun to
+learn at different steps)"""
 
 
 class Table:
@@ -37,7 +38,7 @@ class Table:
             self.words[:, column] = torch.tensor([tensor.data_ptr() for tensor in group])
 
     def set_factors(self, column: int, values: np.ndarray) -> None:
-        """Column 0 or 1 of the float64 for each tensor."""
+        """Column 0 to 3 of the float64 for each tensor."""
         self.words.numpy().view(np.float64)[:, 5 + column] = values
 
     def totals(self, column: int) -> np.ndarray:
@@ -118,16 +119,15 @@ def _adamw(g, p, m, v, work, first, last, scale, beta1, beta2, rate, decay, epsi
 @family
 def _adamw_chunks(number, work_number):
     def share(arguments, part, parts):
-        a = carray(pointer(arguments), (11,), np.int64)
+        a = carray(pointer(arguments), (9,), np.int64)
         words, chunks = carray(pointer(a[0]), (a[1], COLUMNS), np.int64), carray(pointer(a[2]), (a[3], 3), np.int64)
-        scale, beta1, beta2, rate = F(real(a[5])), F(real(a[6])), F(real(a[7])), F(real(a[8]))
-        epsilon, root2 = F(real(a[9])), F(real(a[10]))
+        scale, beta1, beta2, epsilon = F(real(a[5])), F(real(a[6])), F(real(a[7])), F(real(a[8]))
         for c in _share(a[3], part, parts):
             row, first, last = words[chunks[c, 0]], chunks[c, 1], chunks[c, 2]
             p, m, v = (carray(pointer(row[1]), (last,), np.float32), carray(pointer(row[2]), (last,), np.float32),
                        carray(pointer(row[3]), (last,), np.float32))
             _adamw(carray(pointer(row[0]), (last,), number), p, m, v, carray(pointer(row[4]), (last,), work_number),
-                   first, last, scale, beta1, beta2, rate, F(real(row[5])), epsilon, root2)
+                   first, last, scale, beta1, beta2, F(real(row[6])), F(real(row[5])), epsilon, F(real(row[8])))
     return share
 
 
@@ -158,17 +158,16 @@ def _lamb_moments(g, p, m, v, first, last, scale, beta1, beta2, correct1, epsilo
 @family
 def _lamb_first(number):
     def share(arguments, part, parts):
-        a = carray(pointer(arguments), (11,), np.int64)
+        a = carray(pointer(arguments), (9,), np.int64)
         words, chunks = carray(pointer(a[0]), (a[1], COLUMNS), np.int64), carray(pointer(a[2]), (a[3], 3), np.int64)
         sums = carray(pointer(a[4]), (a[3], 2), np.float64)
-        scale, beta1, beta2, correct1 = F(real(a[5])), F(real(a[6])), F(real(a[7])), F(real(a[8]))
-        epsilon, root2 = F(real(a[9])), F(real(a[10]))
+        scale, beta1, beta2, epsilon = F(real(a[5])), F(real(a[6])), F(real(a[7])), F(real(a[8]))
         for c in _share(a[3], part, parts):
             row, first, last = words[chunks[c, 0]], chunks[c, 1], chunks[c, 2]
             p, m, v = (carray(pointer(row[1]), (last,), np.float32), carray(pointer(row[2]), (last,), np.float32),
                        carray(pointer(row[3]), (last,), np.float32))
             sums[c] = _lamb_moments(carray(pointer(row[0]), (last,), number), p, m, v, first, last, scale, beta1, beta2,
-                                    correct1, epsilon, root2, F(real(row[5])))
+                                    F(real(row[7])), epsilon, F(real(row[8])), F(real(row[5])))
     return share
 
 
@@ -189,15 +188,15 @@ def _lamb(p, m, v, work, first, last, rate, correct1, epsilon, root2, decay):
 @family
 def _lamb_second(work_number):
     def share(arguments, part, parts):
-        a = carray(pointer(arguments), (9,), np.int64)
+        a = carray(pointer(arguments), (6,), np.int64)
         words, chunks = carray(pointer(a[0]), (a[1], COLUMNS), np.int64), carray(pointer(a[2]), (a[3], 3), np.int64)
-        rate, correct1, epsilon, root2 = F(real(a[5])), F(real(a[6])), F(real(a[7])), F(real(a[8]))
+        epsilon = F(real(a[5]))
         for c in _share(a[3], part, parts):
             row, first, last = words[chunks[c, 0]], chunks[c, 1], chunks[c, 2]
             p, m, v = (carray(pointer(row[1]), (last,), np.float32), carray(pointer(row[2]), (last,), np.float32),
                        carray(pointer(row[3]), (last,), np.float32))
-            _lamb(p, m, v, carray(pointer(row[4]), (last,), work_number), first, last, rate * F(real(row[6])), correct1,
-                  epsilon, root2, F(real(row[5])))
+            _lamb(p, m, v, carray(pointer(row[4]), (last,), work_number), first, last, F(real(row[6])), F(real(row[7])),
+                  epsilon, F(real(row[8])), F(real(row[5])))
     return share
 
 
@@ -207,20 +206,21 @@ def square_sums(table: Table, gradient: torch.dtype) -> np.ndarray:
     return table.totals(0)
 
 
-def adamw(table: Table, gradient: torch.dtype, work: torch.dtype, scale: float, beta1: float, beta2: float, rate: float,
-          epsilon: float, root2: float) -> None:
-    """One step: rate is learning rate / bias correction 1, root2 the root of 1 / correction 2, factor 0 of each tensor
-    1 - learning rate * weight decay."""
-    run(_adamw_chunks(gradient, work), *table.arguments(), scale, beta1, beta2, rate, epsilon, root2)
+def adamw(table: Table, gradient: torch.dtype, work: torch.dtype, scale: float, beta1: float, beta2: float,
+          epsilon: float) -> None:
+    """One step: factor 0 of each tensor is 1 - its learning rate * weight decay, factor 1 its learning rate / bias
+    correction 1, factor 3 the root of 1 / correction 2."""
+    run(_adamw_chunks(gradient, work), *table.arguments(), scale, beta1, beta2, epsilon)
 
 
-def lamb_directions(table: Table, gradient: torch.dtype, scale: float, beta1: float, beta2: float, correct1: float,
-                    epsilon: float, root2: float) -> tuple[np.ndarray, np.ndarray]:
-    """New moments, and sums of squares of each master and direction; factor 0 of each tensor is its weight decay."""
-    run(_lamb_first(gradient), *table.arguments(), scale, beta1, beta2, correct1, epsilon, root2)
+def lamb_directions(table: Table, gradient: torch.dtype, scale: float, beta1: float, beta2: float,
+                    epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+    """New moments, and sums of squares of each master and direction; factors of each tensor: 0 its weight decay, 2
+    1 / bias correction 1, 3 the root of 1 / correction 2."""
+    run(_lamb_first(gradient), *table.arguments(), scale, beta1, beta2, epsilon)
     return table.totals(0), table.totals(1)
 
 
-def lamb_apply(table: Table, work: torch.dtype, rate: float, correct1: float, epsilon: float, root2: float) -> None:
-    """Move every tensor along its direction by rate * factor 1."""
-    run(_lamb_second(work), *table.arguments(), rate, correct1, epsilon, root2)
+def lamb_apply(table: Table, work: torch.dtype, epsilon: float) -> None:
+    """Move every tensor along its direction by factor 1."""
+    run(_lamb_second(work), *table.arguments(), epsilon)

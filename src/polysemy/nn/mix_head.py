@@ -1,0 +1,70 @@
+"""How features of frozen layers are used (Peters et al. 2018, 3.2 and 3.3): a learned mix, and a BiLSTM that reads it.
+
+    h_0 ... h_L   the frozen body's layers        x = gamma * sum_j softmax(s)_j h_j        y = [LSTM(x); backward LSTM(x)]
+
+The task learns L + 2 numbers of the mix and a reader of its own, where BERT's way is to train the whole body and add one
+matrix.  The paper joins the mix with word vectors of the task and has a larger reader for each task; here layer 0, which
+is among the mixed, is all that is known of the word alone, and the reader is one layer for all tasks.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from polysemy.nn.dropout import Dropout
+from polysemy.nn.recurrent import RecurrentLayer
+from polysemy.nn.scalar_mix import ScalarMix
+
+
+class MixHead(nn.Module):
+    """The states of all layers (each (b, t, d)) to those of a BiLSTM over their mix.
+
+    num_layers   the embedding counts as one
+    hidden_size  d; each direction of the reader is half as wide
+    dropout      on the mix and on what the reader gives
+    """
+
+    def __init__(self, num_layers: int, hidden_size: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        size = max(1, hidden_size // 2)
+        self.output_size = 2 * size
+        self.mix = ScalarMix(num_layers, dropout=dropout)
+        self.ahead = RecurrentLayer("lstm", hidden_size, size, forget_bias=1.0)
+        self.back = RecurrentLayer("lstm", hidden_size, size, forget_bias=1.0)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, layers: Sequence[Float[Tensor, "b t d"]], visible: Bool[Tensor, "b t"] | None = None
+                ) -> Float[Tensor, "b t e"]:
+        """The reader's states; `visible` is False at padding, which stands on the right and changes nothing before it.
+
+        What stands at the padding itself means nothing.
+        """
+        x = self.mix(layers).transpose(0, 1)
+        order = reversing(x.shape[1], x.shape[0], visible, x.device).t()[..., None]
+        start = self.ahead.start(x.shape[1], x)
+        ahead, _ = self.ahead(x, start)
+        back, _ = self.back(x.gather(0, order.expand_as(x)), start)
+        back = back.gather(0, order.expand_as(back))
+        return self.dropout(torch.cat([ahead, back], -1).transpose(0, 1))
+
+    def mixed(self, layers: Sequence[Float[Tensor, "b t d"]]) -> Float[Tensor, "b t d"]:
+        """The mix alone, as it was learned: features for any other use."""
+        return self.mix(layers)
+
+    def report(self) -> dict[str, float]:
+        """What was learned: `layer 0`, `layer 1`, ... with shares that add up to 1, and `gamma`."""
+        shares = self.mix.shares().detach().tolist()
+        return {**{f"layer {number}": share for number, share in enumerate(shares)}, "gamma": float(self.mix.gamma.detach())}
+
+
+def reversing(rows: int, columns: int, visible: Tensor | None, device: torch.device) -> Tensor:
+    """(rows, columns) column numbers that turn the real part of each row around and leave its padding; its own inverse.
+    """
+    places = torch.arange(columns, device=device).expand(rows, columns)
+    if visible is None:
+        return places.flip(1)
+    lengths = visible.sum(1, keepdim=True)
+    return torch.where(places < lengths, lengths - 1 - places, places)

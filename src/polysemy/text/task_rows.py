@@ -1,0 +1,334 @@
+"""Examples of a task as rows of a model: which tokens, which columns the head reads, what it should say there.
+
+`task_rows` asks the reader (a `TextModel`) for four things: `encode(texts)`, `row(first_ids, second_ids)`,
+`specials(pair)` and `length`.  All rows lie in a few flat arrays, so that 67,000 sentences take seconds and little
+memory.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polysemy.errors import InputError
+from polysemy.text.row_form import Parts, RowForm, cut_pairs
+from polysemy.text.rows import ranges
+from polysemy.text.task_windows import SpanWindows, TagWindows, span_windows, tag_windows
+
+if TYPE_CHECKING:
+    from polysemy.text.labeled import Examples
+
+PLACES = ("first", "last", "all")
+UNKNOWN = -1
+"""the target of an example without a label"""
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One row as it is shown to the model."""
+
+    ids: np.ndarray
+    segments: np.ndarray
+    at: np.ndarray
+    """columns that the head reads"""
+    targets: np.ndarray
+    """a label, a value, a label for each column of `at`, or the columns (start, end)"""
+    example: int
+    """index into the examples"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRows:
+    """The rows of all examples in flat arrays; row i has ids[splits[i] : splits[i + 1]]."""
+
+    kind: str
+    """classify, regress, tag, span or embed"""
+    ids: np.ndarray
+    segments: np.ndarray
+    splits: np.ndarray
+    at: np.ndarray
+    """int32 columns that the head reads; row i has at[at_splits[i] : at_splits[i + 1]]"""
+    at_splits: np.ndarray
+    targets: np.ndarray
+    """int64 (n,), float32 (n,), int64 like `at` (tag) or int64 (n, 2) (span)"""
+    examples: np.ndarray
+    """int64 (n,): the example of each row; windows of one example follow each other"""
+    roles: np.ndarray
+    """int64 (n,): embed: 0 anchor, 1 positive, 2 negative"""
+    units: np.ndarray
+    """int64 (u + 1,): what is drawn together: unit j has the rows units[j] to units[j + 1]"""
+    texts: np.ndarray
+    """int64 (n,): embed: equal numbers are equal texts"""
+    pad_id: int
+    windows: SpanWindows | TagWindows | None = None
+    """where the rows of one question or sentence lie in it"""
+    cut: int = 0
+    """examples that were longer than the model and lost their end"""
+    warning: str = ""
+    """one line about what was cut, or nothing"""
+
+    def __len__(self) -> int:
+        return len(self.splits) - 1
+
+    def __getitem__(self, i: int) -> TaskRow:
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"rows are numbered 0 to {len(self) - 1}, got {i}")
+        i %= len(self)
+        own, at = slice(*self.splits[i:i + 2].tolist()), slice(*self.at_splits[i:i + 2].tolist())
+        targets = self.targets[at] if self.kind == "tag" else self.targets[i]
+        return TaskRow(self.ids[own], self.segments[own], self.at[at], targets, int(self.examples[i]))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Columns of each row, int64 (n,)."""
+        return np.diff(self.splits)
+
+    @property
+    def num_units(self) -> int:
+        return len(self.units) - 1
+
+    @property
+    def unit_lengths(self) -> np.ndarray:
+        """The longest row of each unit, int64 (u,)."""
+        return np.maximum.reduceat(self.lengths, self.units[:-1]) if self.num_units else np.zeros(0, np.int64)
+
+
+class Encoded:
+    """Texts as ids in one flat array; equal texts are encoded once."""
+
+    def __init__(self, reader: Any, texts: Sequence[str], blank: int | None = None) -> None:
+        """`blank` stands for a text without a single piece."""
+        numbers: dict[str, int] = {}
+        self.numbers = np.fromiter((numbers.setdefault(text, len(numbers)) for text in texts), np.int64, len(texts))
+        self.encodings = reader.encode(list(numbers))
+        lengths = np.array([len(encoding.ids) for encoding in self.encodings], np.int64)
+        bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        blanks = [np.array([0 if blank is None else blank])]  # after all others
+        self.flat = np.concatenate([*(encoding.ids for encoding in self.encodings), *blanks])
+        starts = bounds[:-1].copy()
+        if blank is not None:
+            starts[lengths == 0] = bounds[-1]
+            lengths = np.maximum(lengths, 1)
+        self.starts, self.lengths = starts[self.numbers], lengths[self.numbers]
+
+    def parts(self, some: slice, lengths: np.ndarray) -> Parts:
+        """The first so many ids of some texts."""
+        return Parts(self.flat, self.starts[some], lengths)
+
+
+def kind_of(task: Any) -> str:
+    """classify, regress, tag, span or embed: the name of the task's class in small letters."""
+    return type(task).__name__.lower()
+
+
+def task_rows(examples: Examples, reader: Any, task: Any, *, place: str | None = None,
+              length: int | None = None) -> TaskRows:
+    """The rows of examples for a task (`models.tasks`).
+
+    classify, regress  a text, or a pair whose longer text is cut at its end; at: one column, the `first` ([CLS]), the
+                       `last`, or `all`; by default the first for a reader of both sides, else the last
+    tag                the given words, each encoded by itself; at: the first piece of each; a long sentence in windows
+    span               question and context; a long context in windows (see `task_windows.span_windows`)
+    embed              anchor, positive, negative in rows that follow each other; a text alone is its own positive
+
+    `length` (at most that of the reader) counts columns.  What did not fit is counted in `warning`.  A label that the
+    task does not have is an InputError with file and row.
+    """
+    kind = kind_of(task)
+    if place is None:
+        place = "first" if getattr(reader, "two_sided", True) else "last"
+    if place not in PLACES:
+        raise InputError(f"place must be {' | '.join(PLACES)}, got {place!r}")
+    most: int = reader.length
+    length = most if length is None else min(length, most)
+    if kind == "tag":
+        return _tag_rows(examples, reader, task, length)
+    if kind == "span":
+        return _span_rows(examples, reader, task, length)
+    if kind == "embed":
+        return _embed_rows(examples, reader, length, place)
+    return _text_rows(examples, reader, task, length, place)
+
+
+def _text_rows(examples: Examples, reader: Any, task: Any, length: int, place: str) -> TaskRows:
+    pair = bool(task.pair)
+    form = RowForm.of(reader, pair)
+    room = _room(length, form, 2 if pair else 1)
+    n = len(examples)
+    if pair:
+        encoded = Encoded(reader, [example.text for example in examples] + [_second(examples, i) for i in range(n)],
+                          _blank(reader, form))
+        both = (slice(n), slice(n, 2 * n))
+        lengths = cut_pairs(encoded.lengths[:n], encoded.lengths[n:], room)
+        laid = form.lay_out([encoded.parts(some, size) for some, size in zip(both, lengths, strict=True)])
+        cut = int((encoded.lengths[:n] + encoded.lengths[n:] > room).sum())
+    else:
+        encoded = Encoded(reader, [example.text for example in examples], _blank(reader, form))
+        laid = form.lay_out([encoded.parts(slice(n), np.minimum(encoded.lengths, room))])
+        cut = int((encoded.lengths > room).sum())
+    at, at_splits = _places(laid.splits, place)
+    return TaskRows(
+        kind=kind_of(task), ids=laid.ids, segments=laid.segments, splits=laid.splits, at=at, at_splits=at_splits,
+        targets=_targets(examples, task), examples=np.arange(n), roles=np.zeros(n, np.int64), units=np.arange(n + 1),
+        texts=np.zeros(n, np.int64), pad_id=_pad(reader), cut=cut,
+        warning=_cut_warning(examples, cut, n, length, "pairs" if pair else "texts"))
+
+
+def _embed_rows(examples: Examples, reader: Any, length: int, place: str) -> TaskRows:
+    form = RowForm.of(reader, False)
+    room = _room(length, form, 1)
+    texts: list[str] = []
+    roles: list[int] = []
+    counts = []
+    for example in examples:
+        own = [example.text, example.text if example.pair is None else example.pair]
+        own += [] if example.negative is None else [example.negative]
+        texts += own
+        roles += range(len(own))
+        counts.append(len(own))
+    encoded = Encoded(reader, texts, _blank(reader, form))
+    n = len(texts)
+    laid = form.lay_out([encoded.parts(slice(n), np.minimum(encoded.lengths, room))])
+    at, at_splits = _places(laid.splits, place)
+    owner = np.repeat(np.arange(len(counts)), counts)
+    cut = int((encoded.lengths > room).sum())
+    return TaskRows(
+        kind="embed", ids=laid.ids, segments=laid.segments, splits=laid.splits, at=at, at_splits=at_splits,
+        targets=owner, examples=owner, roles=np.array(roles, np.int64),
+        units=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)]), texts=encoded.numbers,
+        pad_id=_pad(reader), cut=cut, warning=_cut_warning(examples, cut, n, length, "texts"))
+
+
+def _tag_rows(examples: Examples, reader: Any, task: Any, length: int) -> TaskRows:
+    form = RowForm.of(reader, False)
+    room = _room(length, form, 1)
+    words = [_as_running(word) for example in examples for word in example.words]
+    encoded = Encoded(reader, words, _unknown(reader))
+    counts = np.array([len(example.words) for example in examples], np.int64)
+    lengths = np.minimum(encoded.lengths, room)
+    found = tag_windows(lengths, counts, room)
+    pieces = encoded.flat[ranges(encoded.starts, encoded.starts + lengths)[0]]
+    laid = form.lay_out([Parts(pieces, found.begins, found.counts)])
+    at = found.first_piece + np.repeat(laid.columns[0], np.diff(found.at_splits))
+    numbers = _numbers(task.labels)
+    flat = [UNKNOWN if tags is None else _number(numbers, tags[i], examples, example.row)
+            for example in examples for tags in [example.tags] for i in range(len(example.words))]
+    n = len(found.examples)
+    return TaskRows(
+        kind="tag", ids=laid.ids, segments=laid.segments, splits=laid.splits, at=at.astype(np.int32),
+        at_splits=found.at_splits, targets=np.array(flat, np.int64)[found.flat_words], examples=found.examples,
+        roles=np.zeros(n, np.int64), units=np.arange(n + 1), texts=np.zeros(n, np.int64), pad_id=_pad(reader),
+        windows=found, warning=_window_warning(examples, found.examples, len(examples), length, "sentences"))
+
+
+def _span_rows(examples: Examples, reader: Any, task: Any, length: int) -> TaskRows:
+    form = RowForm.of(reader, True)
+    room = _room(length, form, 2)
+    questions = Encoded(reader, [example.question for example in examples], _blank(reader, form))
+    contexts = Encoded(reader, [example.context for example in examples], _unknown(reader))
+    found = span_windows(examples, questions.lengths, [contexts.encodings[i] for i in contexts.numbers], room,
+                         task.stride)
+    own = found.examples
+    parts = [Parts(questions.flat, questions.starts[own], found.queries[own]),
+             Parts(contexts.flat, contexts.starts[own] + found.first_tokens, found.counts)]
+    laid = form.lay_out(parts)
+    object.__setattr__(found, "columns", laid.columns[1])
+    at, at_splits = _places(laid.splits, "all")
+    targets = np.where(found.inside[:, None], found.answer_tokens + laid.columns[1][:, None], 0)
+    n = len(own)
+    return TaskRows(
+        kind="span", ids=laid.ids, segments=laid.segments, splits=laid.splits, at=at, at_splits=at_splits,
+        targets=targets, examples=own, roles=np.zeros(n, np.int64), units=np.arange(n + 1),
+        texts=np.zeros(n, np.int64), pad_id=_pad(reader), windows=found,
+        warning=_window_warning(examples, own, len(examples), length, "contexts"))
+
+
+def _places(splits: np.ndarray, place: str) -> tuple[np.ndarray, np.ndarray]:
+    """The columns of each row that sum it up."""
+    lengths = np.diff(splits)
+    if place == "all":
+        return (np.arange(splits[-1]) - np.repeat(splits[:-1], lengths)).astype(np.int32), splits
+    at = np.zeros(len(lengths), np.int32) if place == "first" else (lengths - 1).astype(np.int32)
+    return at, np.arange(len(lengths) + 1)
+
+
+def _targets(examples: Examples, task: Any) -> np.ndarray:
+    if kind_of(task) == "regress":
+        _check_scores(examples, task)
+        return np.array([np.nan if example.label is None else example.label for example in examples], np.float32)
+    numbers = _numbers(task.labels)
+    return np.array([UNKNOWN if example.label is None else _number(numbers, example.label, examples, example.row)
+                     for example in examples], np.int64)
+
+
+def _check_scores(examples: Examples, task: Any) -> None:
+    low = -np.inf if task.low is None else task.low
+    high = np.inf if task.high is None else task.high
+    for example in examples:
+        if example.label is not None and not low <= example.label <= high:
+            raise InputError(f"{examples.path}, line {example.row:,}: score must be {low:g} to {high:g}, "
+                             f"got {example.label:g}")
+
+
+def _numbers(labels: Sequence[str]) -> dict[str, int]:
+    return {label: number for number, label in enumerate(labels)}
+
+
+def _number(numbers: dict[str, int], label: str, examples: Examples, row: int) -> int:
+    number = numbers.get(label)
+    if number is None:
+        raise InputError(f"{examples.path}, line {row:,}: label must be one of those learned "
+                         f"({', '.join(map(repr, numbers))[:200]}), got {label!r}")
+    return number
+
+
+def _second(examples: Examples, i: int) -> str:
+    text = examples[i].pair
+    if text is None:
+        raise InputError(f"{examples.path}, line {examples[i].row:,}: example must have two texts, got one")
+    return text
+
+
+def _room(length: int, form: RowForm, texts: int) -> int:
+    """Columns left for the texts."""
+    if length < form.size + texts:
+        raise InputError(f"length must be at least {form.size + texts} tokens for {texts} "
+                         f"text{'s' * (texts > 1)} and {form.size} special ones, got {length}")
+    return length - form.size
+
+
+def _blank(reader: Any, form: RowForm) -> int | None:
+    """What stands for a text without a piece where no special token keeps its row from being empty."""
+    return None if form.size else _unknown(reader)
+
+
+def _unknown(reader: Any) -> int:
+    tokenizer = reader.tokenizer
+    return tokenizer.unk_id if tokenizer.has("unk") else 0
+
+
+def _pad(reader: Any) -> int:
+    tokenizer = reader.tokenizer
+    return tokenizer.pad_id if tokenizer.has("pad") else 0
+
+
+def _as_running(word: str) -> str:
+    """A word as it stands in running text: after a space, unless it begins with a Chinese character."""
+    from polysemy.text.words import is_han
+
+    return word if is_han(word[:1] or " ") else f" {word}"
+
+
+def _cut_warning(examples: Examples, cut: int, n: int, length: int, what: str) -> str:
+    if not cut:
+        return ""
+    return f"{examples.path}: {cut:,} of {n:,} {what} are longer than {length} tokens and lost their end"
+
+
+def _window_warning(examples: Examples, owners: np.ndarray, n: int, length: int, what: str) -> str:
+    many = int((np.bincount(owners, minlength=n) > 1).sum())
+    if not many:
+        return ""
+    return f"{examples.path}: {many:,} of {n:,} {what} are longer than {length} tokens and are read in windows"
