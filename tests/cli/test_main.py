@@ -13,7 +13,7 @@ from polysemy.cli.main import main
 
 COMMANDS = {
     "ladder": "CORPUS --demo --device --document --for --help --json --max-mb --max-ms --minutes --output "
-    "--overwrite --quick --rungs --seed --size --strict --threads --total --unit",
+    "--overwrite --quick --rungs --seed --size --strict --task --task-dev --threads --total --unit",
     "train": "CORPUS RECIPE --columns --device --document --epochs --from --fsdp --help --json --minutes --output "
     "--overwrite --preset --replay --resume --seed --set --size --steps --strict --threads --tokenizer --tokens --unit",
     "show": "CORPUS RECIPE --document --examples --help --preset --seed --set --size --step --strict --tokenizer "
@@ -23,6 +23,8 @@ COMMANDS = {
     "evaluate": "DIR --analogies --columns --data --device --help --items --json --pairs --quick --seed --senses "
     "--task --threads",
     "compare": "DIR --help --output",
+    "glue": "DATA DIR --batch-size --device --epochs --help --json --learning-rate --length --minutes --output --seeds "
+    "--tasks --threads",
     "fill": "DIR TEXT --device --help --json --threads --top",
     "score": "DIR TEXT --device --help --json --threads",
     "generate": "DIR TEXT --device --greedy --help --json --repetition-penalty --seed --temperature --threads --tokens "

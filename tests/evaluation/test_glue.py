@@ -59,7 +59,7 @@ def test_sets_are_found_by_any_spelling_and_missing_ones_are_told(data: Path) ->
 
 
 def test_a_set_that_was_asked_for_must_be_there(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="got 'cola'.*there are SST-2, RTE, nearness"):
+    with pytest.raises(InputError, match=r"got 'cola'.*there are SST-2, RTE, nearness"):
         find_sets(data, ["cola"])
     with pytest.raises(InputError, match="folder a set"):
         find_sets(tmp_path / "nowhere")

@@ -122,6 +122,12 @@ def test_what_is_written_goes_on_from_the_text(model: LanguageModel) -> None:
     assert len({model.generate("The bank", 12, seed=seed) for seed in range(4)}) > 1
 
 
+def test_what_is_written_says_how_much_and_why_it_ended(model: LanguageModel) -> None:
+    for written in model.write_many(["The river", "The bank", ""], 6, seed=3):
+        assert 0 <= written.tokens <= 6
+        assert written.ended == ("tokens" if written.tokens == 6 else "stop")
+
+
 def test_elmo_scores_by_both_directions_and_a_gap_by_each_side() -> None:
     model = language_model("elmo")
     ids = model.encode([TEXT])[0].ids

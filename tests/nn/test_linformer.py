@@ -119,6 +119,8 @@ def test_a_document_beyond_the_length_is_one_clear_line() -> None:
         stack()(states(1, 13, 16), look())
     with pytest.raises(InputError, match=r"rank must be in 1\.\.65536, got 0"):
         Linformer(rank=0)
+    with pytest.raises(InputError, match=r"attention\.rank must be at most attention\.length 16, got 17"):
+        Linformer(length=16, rank=17)
 
 
 def test_settings_choose_it_for_bert_and_albert() -> None:

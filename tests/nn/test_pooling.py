@@ -65,8 +65,3 @@ def test_vectors_are_cut_and_normalized() -> None:
     assert shortened(vectors, None) is vectors
     with pytest.raises(InputError, match=r"dimensions must be in 1\.\.3, got 4"):
         shortened(vectors, 4)
-
-
-def test_an_unknown_pooling_is_refused() -> None:
-    with pytest.raises(InputError, match=r"pooling must be mean \| cls \| last \| max, got 'median'"):
-        pooled_places(torch.zeros(1, 2, dtype=torch.int64), "median")  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from polysemy.text.segments import NextSentence, Segments, SentenceOrder, Stretc
 from polysemy.text.sentences import sentence_spans
 from polysemy.text.shards import Shards
 from polysemy.text.show import display_width, render
+from polysemy.text.streams import Chunks, LanguageBatches
 from polysemy.text.tokenizer import Tokenizer, TokenizerConfig
 
 ENGLISH = ["The unhappiness of the bank was plain. It sat by the river and the river ran on. Nobody came to the bank.",
@@ -140,6 +141,17 @@ def test_spans_show_their_boundaries(corruption: Spans) -> None:
     assert opening == closing == (one.span_offset == 1).sum() > 0
     assert sum(cell.isdigit() for cell in cells) == len(one.span_at)
     assert f"{opening} span" in text
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_running_text_shows_what_is_to_be_predicted(both: bool) -> None:
+    batch = LanguageBatches(corpus(), IdTokenizer(), Chunks(), batch_size=1, length=8, seed=0)[0]
+    heading, _, *lines = render(batch, IdTokenizer(), 0, both=both, columns=300).splitlines()
+    cells = {line.split()[0]: line.split()[1:] for line in lines if line}
+    assert cells["next"][:-1] == cells["token"][1:]
+    assert ("tokens before and after" in heading) == both == ("previous" in cells)
+    if both:
+        assert cells["previous"] == cells["token"][:-1], "the first place has nothing before it"
 
 
 def test_the_terminal_says_how_wide(monkeypatch: pytest.MonkeyPatch, english: tuple[Tokenizer, Shards]) -> None:

@@ -44,6 +44,7 @@ def build_parser() -> Parser:
         _describe,
         _evaluate,
         _compare,
+        _glue,
         _fill,
         _score,
         _generate,
@@ -158,9 +159,13 @@ def _ladder(commands: argparse._SubParsersAction) -> None:
         help="comma-separated: ngram, cbow, skip-gram, glove, fasttext, nnlm, rnn, lstm, elmo, gpt, transformer-xl, "
         "bert, roberta, albert, spanbert, distilbert, hf:PATH (default: all)",
     )
-    parser.add_argument(
-        "--for", dest="purpose", default="fill", choices=("fill", "score"), help="what the recommendation is for"
-    )
+    parser.add_argument("--for", dest="purpose", metavar="PURPOSE",
+                        help="what the recommendation is for: fill (default), score, or classify:FILE, which is "
+                        "--task FILE and a recommendation by its score")
+    parser.add_argument("--task", metavar="FILE",
+                        help="labeled texts (.tsv, .csv, .jsonl): every rung is also fine-tuned on them")
+    parser.add_argument("--task-dev", metavar="FILE",
+                        help="labeled texts that the task is judged by (default: a fifth of --task, left out of it)")
     parser.add_argument("--max-ms", type=float, help="slowest acceptable answer on one core, milliseconds")
     parser.add_argument("--max-mb", type=float, help="largest acceptable model, megabytes")
     parser.add_argument("--size", help="size of neural rungs (default: mini; tiny with --demo)")
@@ -251,6 +256,23 @@ def _compare(commands: argparse._SubParsersAction) -> None:
     parser = _command(commands, "compare", "judge:compare", "put run folders side by side in one report")
     parser.add_argument("models", nargs="+", metavar="DIR")
     _output(parser, "the report, one HTML file")
+
+
+def _glue(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "glue", "glue:glue", "fine-tune models on a battery of tasks (GLUE), one table")
+    parser.add_argument("models", nargs="+", metavar="DIR", help="run folders of any body, word vectors too")
+    parser.add_argument("data", metavar="DATA",
+                        help="folder of sets: DATA/NAME/train.tsv and dev.tsv (or .csv, .jsonl; compressed or not)")
+    _output(parser, "results, a JSON file; the same command goes on with it")
+    parser.add_argument("--tasks", help="comma-separated names of sets (default: all there but WNLI)")
+    parser.add_argument("--seeds", type=int, default=3, help="fine-tunings of each set; the median is reported")
+    parser.add_argument("--epochs", type=float, help="passes over each set (default: more for small sets)")
+    parser.add_argument("--minutes", type=float, help="most training time of one fine-tuning")
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--length", type=int, help="most pieces of a text")
+    _machine(parser, seed=False)
+    _json(parser)
 
 
 def _fill(commands: argparse._SubParsersAction) -> None:

@@ -143,8 +143,9 @@ def show(args: argparse.Namespace) -> None:
         rows = max(args.examples, 1)
         batches = make_batches(config, text.train, text.tokenizer, args.seed, batch_size=rows)
         batch = batches[args.step]
-        names = getattr(config.segments, "pair_names", None)
-        print("\n\n".join(plain_lines(render(batch, text.tokenizer, row, pair_names=names)) for row in range(rows)))
+        names, both = getattr(config.segments, "pair_names", None), "previous_token" in config.heads
+        print("\n\n".join(plain_lines(render(batch, text.tokenizer, row, pair_names=names, both=both))
+                          for row in range(rows)))
 
 
 def plain_lines(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A battery of tasks: each model fine-tuned on each set, several seeds, the field's metrics, one table (Wang et al. 2019).
+"""A battery of tasks: each model fine-tuned on each set, several seeds, the field's metrics (Wang et al. 2019).
 
 Every result is written as soon as it is there, so that a battery that was stopped goes on by the same call. Scores are
 those of dev at its best epoch, as is the custom; the spread over seeds says how far to trust them, and the majority
@@ -11,6 +11,8 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +59,7 @@ FineTune = Callable[[Path, OpenSet, Path, int, GlueConfig], dict[str, Any]]
 
 
 def run_glue(folders: Sequence[str | Path], data: str | Path, out: str | Path, config: GlueConfig | None = None, *,
-             fine_tune: FineTune | None = None, tell: Tell | None = None) -> dict[str, Any]:
+             device: str = "auto", fine_tune: FineTune | None = None, tell: Tell | None = None) -> dict[str, Any]:
     """Fine-tune every model on every set, write `out` (.json) after each, and return what is in it.
 
     folders: run folders of any body, static vectors too. What `out` holds of the same models, sets and settings is kept
@@ -69,7 +71,7 @@ def run_glue(folders: Sequence[str | Path], data: str | Path, out: str | Path, c
     models = {label: Path(folder) for label, folder in zip(_labels(folders), folders, strict=True)}
     keys = {label: _fingerprint(folder) for label, folder in models.items()}
     opened = [read_set(one) for one in sets]
-    battery = _Battery(out, config, fine_tune or _fine_tune, tell or (lambda line: None))
+    battery = _Battery(out, config, fine_tune or partial(_fine_tune, device=device), tell or (lambda line: None))
     battery.begin(opened, missing, data)
     for label, folder in models.items():
         for one, source in zip(opened, sets, strict=True):
@@ -227,15 +229,15 @@ def _labels(folders: Sequence[str | Path]) -> list[str]:
 
 
 def _fingerprint(folder: Path) -> str:
-    """Changes with the model's weights."""
+    """Changes with any file of the model."""
     files = read_folder(folder).config.get("files", {})
-    return next((entry["sha256"][:16] for name, entry in sorted(files.items()) if name.startswith("model.")), "")
+    return blake2b("".join(entry["sha256"] for _, entry in sorted(files.items())).encode(), digest_size=8).hexdigest()
 
 
 def _data_key(one: GlueSet) -> str:
     return f"{sha256(one.train)[:8]}{sha256(one.dev)[:8]}"
 
 
-def _fine_tune(folder: Path, one: OpenSet, out: Path, seed: int, config: GlueConfig) -> dict[str, Any]:
+def _fine_tune(folder: Path, one: OpenSet, out: Path, seed: int, config: GlueConfig, *, device: str) -> dict[str, Any]:
     """The library's own fine-tuning, one seed."""
     raise NotImplementedError

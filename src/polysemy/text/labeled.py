@@ -252,10 +252,11 @@ def _open(file: LabelFile, kind: str, labels: bool) -> tuple[Iterator[tuple[int,
 
 def _from_prefixed(file: LabelFile) -> Iterator[tuple[int, list[str]]]:
     for line, text, names in file.prefixed():
-        if len(names) > 1:
-            raise file.error(line, f"must have one label, got {len(names)} ({', '.join(names)[:SHOWN]}); polysemy train "
-                                   "fasttext learns several")
-        yield line, [text, names[0]]
+        label, *others = names
+        if others:
+            raise file.error(line, f"must have one label, got {', '.join(names)[:SHOWN]}; the classifier of fastText "
+                                   "learns several")
+        yield line, [text, label]
 
 
 def _from_records(file: LabelFile) -> Iterator[tuple[int, list[str]]]:

@@ -20,19 +20,19 @@ NARROWEST = 40
 
 
 def render(batch: Batch, tokenizer: Tokenizer, row: int, *, pair_names: tuple[str, str] | None = None,
-           columns: int | None = None) -> str:
+           both: bool = False, columns: int | None = None) -> str:
     """Row `row` of the batch as plain text of at most `columns` characters a line (the terminal's, or COLUMNS).
 
     Each line of the table holds one property and wraps with the others: column number in the row, position, pieces as
     shown, the original where hidden, and why: `mask`, `random` or `kept`. Segment, document (the packed piece) and
     span stand there when the row has more than one. pair_names: what pair labels 0 and 1 mean (see
-    `Segments.pair_names`). Chinese characters count two columns wide, as terminals show them.
+    `Segments.pair_names`); both: of running text the token before is to be predicted too. Chinese characters count two columns wide, as terminals show them.
     """
     if not 0 <= row < len(batch.ids):
         raise InputError(f"row must be in 0..{len(batch.ids) - 1}, got {row}")
     one = batch.take([row])
     if one.hidden.all():
-        return _running(one, tokenizer, max(NARROWEST, columns or shutil.get_terminal_size().columns))
+        return _running(one, tokenizer, both, max(NARROWEST, columns or shutil.get_terminal_size().columns))
     width = max(NARROWEST, columns or shutil.get_terminal_size().columns)
     size = int(one.visible.sum())
     originals = one.ids[0].copy()
@@ -56,15 +56,16 @@ def render(batch: Batch, tokenizer: Tokenizer, row: int, *, pair_names: tuple[st
     return "\n".join([*_wrapped(heading, width), *table, *_wrapped(_span_notes(one), width)])
 
 
-def _running(one: Batch, tokenizer: Tokenizer, width: int) -> str:
-    """A row of running text: each token and the one after it, which is to be predicted."""
+def _running(one: Batch, tokenizer: Tokenizer, both: bool, width: int) -> str:
+    """A row of running text: each token and the one after it (and before it), which is to be predicted."""
     shown, after = (_printable(readable(tokenizer, ids.tolist())) for ids in (one.ids[0], one.targets))
     count, size = int(one.documents.max()) + 1, len(shown)
     stream = int(one.streams[0])
     goes_on = "" if stream < 0 else f", stream {stream}, {'from its beginning' if one.fresh[0] else 'which goes on'}"
-    heading = (f"global row {one.rows[0]}: {size} tokens of {count} document{'s' * (count > 1)}{goes_on}; the token "
-               "after each is to be predicted")
-    lines = {"position": one.positions[0].astype(str).tolist(), "token": shown, "next": after,
+    heading = (f"global row {one.rows[0]}: {size} tokens of {count} document{'s' * (count > 1)}{goes_on}; "
+               + ("the tokens before and after each are" if both else "the token after each is") + " to be predicted")
+    lines = {"position": one.positions[0].astype(str).tolist(),
+             "previous": ["", *shown[:-1]] if both else [], "token": shown, "next": after,
              "document": one.documents[0].astype(str).tolist() if count > 1 else []}
     table = _table({name: cells for name, cells in lines.items() if cells}, width)
     return "\n".join([*_wrapped([heading], width), *table])

@@ -61,6 +61,12 @@ def _slot(m, number):
     return qkv, inner, context, normed, rounded, rounded + 4 * rows * wide
 
 
+@routine
+def _steps(form, count):
+    """Words of so many numbers."""
+    return count if form == 0 else (count + 1) // 2 if form == 1 else (count + 3) // 4
+
+
 # --- rows
 
 
@@ -109,16 +115,16 @@ def _whole8(x, out):
 def _round(form, x, address, worth):
     """One row into the format of the product, with zeros up to a whole word; `worth` gets (scale, shift)."""
     apart()
-    n = x.shape[0]
+    n, steps = x.shape[0], _steps(form, x.shape[0])
     if form == 1:
-        line16 = carray(pointer(address), (n + 1,), np.int16)
+        line16 = carray(pointer(address), (2 * steps,), np.int16)
         worth[0], worth[1] = _whole16(x, line16[:n]), F(0)
-        line16[n] = 0
+        for i in range(n, 2 * steps):
+            line16[i] = 0
     else:
-        line8 = carray(pointer(address), (n + 3,), np.uint8)
-        scale, shift = _whole8(x, line8[:n])
-        worth[0], worth[1] = scale, shift
-        for i in range(n, n + 3):
+        line8 = carray(pointer(address), (4 * steps,), np.uint8)
+        worth[0], worth[1] = _whole8(x, line8[:n])
+        for i in range(n, 4 * steps):
             line8[i] = 0
 
 
@@ -295,12 +301,6 @@ def _round_rows(form, x, rounded, worths, first, last):
     steps = _steps(form, x.shape[1])
     for i in range(first, last):
         _round(form, x[i], rounded + 4 * i * steps, worths[i])
-
-
-@routine
-def _steps(form, count):
-    """Words of so many numbers."""
-    return count if form == 0 else (count + 1) // 2 if form == 1 else (count + 3) // 4
 
 
 @routine

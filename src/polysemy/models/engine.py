@@ -1,0 +1,193 @@
+"""Texts through a Transformer in use: a flat list without padding, all layers in one compiled call.
+
+What it computes is what `Encoder.forward` computes without gradients; what it cannot compute is left to torch.  Texts
+are dealt to threads as jobs of whole texts; one text alone is shared by all threads.
+
+float32  sums in another order than torch's, nothing else
+int16    matrices and what meets them as 16-bit numbers, about 14 bits of which count: twice as fast; cosines with
+         float32 differ by some 1e-6 (bfloat16, with 8 bits, by 4e-5)
+int8     four times as fast; docs/inference.md says what it costs
+"""
+from __future__ import annotations
+
+import math
+import struct
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polysemy.models.encoder import Encoder
+from polysemy.nn import kernels
+from polysemy.nn.attention import Full
+from polysemy.nn.local import Local
+from polysemy.nn.position import rotation
+from polysemy.runtime import cpu_flags
+
+FORMATS = ("float32", "int16", "int8")
+JOB_TOKENS = 96
+"""tokens of a job at least, where there are enough: its numbers stay in the second cache"""
+FAR = 1 << 40
+TOGETHER = 1 << 24
+"""weights of all layers from which on several threads share one text; below, they would mostly wait"""
+
+
+def fits(body: Any) -> bool:
+    """Whether the compiled way computes this body: an Encoder with full or local attention, float32, on a CPU."""
+    if not isinstance(body, Encoder) or not kernels.usable(body.table) or body.table.dtype != torch.float32:
+        return False
+    c = body.config.transformer
+    return ({"avx512f", "avx512bw"} <= cpu_flags() and isinstance(c.attention, Full | Local)
+            and not c.cross_attention and c.head_size % 16 == 0
+            and all(p.dtype == torch.float32 and p.device.type == "cpu" for p in body.parameters()))
+
+
+def multiplies(form: str) -> bool:
+    """Whether this processor has the instructions of a format."""
+    return form == "float32" or "avx512_vnni" in cpu_flags()
+
+
+def loaded() -> bool:
+    """Whether the compiled code is in this process already."""
+    return "polysemy.nn.kernels.encoder_step" in sys.modules
+
+
+class Engine:
+    """The layers of one body in one format.  Weights are copied when it is made: `made_of` tells whether they moved."""
+
+    def __init__(self, body: Encoder, form: str = "float32") -> None:
+        from polysemy.nn.kernels.panels import CODES
+
+        assert fits(body), "ask fits() first"
+        self.body, self.form, self.made_of = body, form, state_of(body)
+        c = body.config.transformer
+        self.kept: list[Any] = []
+        self.layers = np.array(self._layers(), np.int64)
+        self.reach = c.attention.reach if isinstance(c.attention, Local) else FAR
+        last = body.transformer.final_norm
+        self.words: dict[str, int | float] = {
+            "form": CODES[form], "hidden_size": c.hidden_size, "heads": c.num_heads, "inner_size": c.intermediate_size,
+            "norm_first": int(c.norm == "pre"), "activation": _kind(c.activation),
+            "rotary": 0 if c.distance is None else 1 if c.distance.layout == "half" else 2,
+            "factor": c.head_size**-0.5 if c.scale == "sqrt" else 1.0, "epsilon": float(c.norm_eps),
+            "behind": self.reach, "ahead": 0 if c.causal else self.reach,
+            "table_of_layers": self.layers.ctypes.data}
+        self.final = self._at(getattr(last, "weight", None)), self._at(getattr(last, "bias", None))
+        self.turns = (np.zeros((0, 1), np.float32),) * 2
+        self.scratch = np.zeros(0, np.float32)
+        self.size = sum(p.numel() for p in body.transformer.parameters())
+
+    def _at(self, tensor: Tensor | np.ndarray | None) -> int:
+        """The address of a float32 array, which is kept alive."""
+        if tensor is None:
+            return 0
+        array = tensor.detach().contiguous().numpy() if isinstance(tensor, Tensor) else tensor
+        self.kept.append(array)
+        return array.ctypes.data
+
+    def _layers(self) -> list[list[int]]:
+        from polysemy.nn.kernels.panels import packed
+
+        known: dict[int, list[int]] = {}
+
+        def matrix(linear: Any) -> list[int]:
+            if id(linear) not in known:  # shared layers are stored once
+                parts = packed(linear.weight.detach().contiguous().numpy(), self.form)
+                known[id(linear)] = [*map(self._at, parts), self._at(linear.bias)]
+            return known[id(linear)]
+
+        rows = []
+        for block in self.body.transformer.blocks():
+            attention: Any = block.attention.inner
+            feed: Any = block.feed_forward.inner
+            norms = [self._at(tensor) for norm in (block.attention.norm, block.feed_forward.norm)
+                     for tensor in (norm.weight, norm.bias)]
+            rows.append([number for linear in (attention.qkv, attention.output, feed.up, feed.down)
+                         for number in matrix(linear)] + norms)
+        return rows
+
+    @torch.inference_mode()
+    def states(self, ids: np.ndarray, segments: np.ndarray, lengths: Sequence[int], layer: int | None = None
+               ) -> np.ndarray:
+        """(n, d) float32: states of the tokens of texts laid end to end, after `layer` layers (all by default).
+
+        ids, segments (n,) int64; lengths of the texts.  Which texts run together changes no bit of float32.
+        """
+        ends = np.cumsum(lengths)
+        pieces = np.stack([ends - lengths, lengths], 1).astype(np.int64)
+        positions = np.arange(len(ids)) - np.repeat(pieces[:, 0], pieces[:, 1])
+        embedding = self.body.embedding
+        x = embedding(*(torch.from_numpy(a) for a in (ids, positions, segments))).contiguous()
+        layers = len(self.layers) if layer is None else layer
+        if layers:
+            self._run(x, pieces, positions, layers)
+        return x.numpy()
+
+    def _run(self, x: Tensor, pieces: np.ndarray, positions: np.ndarray, layers: int) -> None:
+        from polysemy.nn.kernels.encoder_step import META, encode, scratch_floats
+
+        threads = torch.get_num_threads()
+        together = len(pieces) == 1 and threads > 1 and self.size >= TOGETHER
+        jobs = _jobs(pieces, 1 if together else threads)
+        parts = threads if together else min(threads, len(jobs) - 1)
+        whole = layers == len(self.layers)
+        most = int(np.add.reduceat(pieces[:, 1], jobs[:-1]).max())
+        c = self.body.config.transformer
+        size = scratch_floats(c.hidden_size, c.intermediate_size, most)
+        if len(self.scratch) < parts * size + 16:
+            self.scratch = np.zeros(parts * size + 16, np.float32)
+        cosine, sine = self._turns(int(pieces[:, 1].max()))
+        meeting = np.zeros(16, np.int64)
+        words = self.words | {
+            "layers": layers, "final_weight": self.final[0] if whole else 0,
+            "final_shift": self.final[1] if whole else 0, "cosine": cosine.ctypes.data, "sine": sine.ctypes.data,
+            "states": x.data_ptr(), "positions": positions.ctypes.data, "pieces": pieces.ctypes.data,
+            "jobs": jobs.ctypes.data, "num_jobs": len(jobs) - 1, "together": int(together),
+            "meeting": meeting.ctypes.data, "scratch": self.scratch.ctypes.data, "scratch_size": size,
+            "most_tokens": most, "longest": int(pieces[:, 1].max()), "num_pieces": len(pieces)}
+        before = x.clone() if together else x
+        meta = torch.tensor([_bits(words[name]) for name in META], dtype=torch.int64)
+        encode(meta, parts)
+        if together and meeting[8]:  # the threads could not all run at once
+            x.copy_(before)
+            meta[META.index("together")], meeting[:] = 0, 0
+            encode(meta, 1)
+
+    def _turns(self, count: int) -> tuple[np.ndarray, ...]:
+        """Cosines and sines (positions, e / 2) of rotary positions."""
+        c = self.body.config.transformer
+        if c.distance is not None and len(self.turns[0]) < count:
+            found = rotation(c.distance, torch.arange(1 << (count - 1).bit_length())[None], c.head_size, torch.float32)
+            self.turns = found.cosine[0, 0].contiguous().numpy(), found.sine[0, 0].contiguous().numpy()
+        return self.turns
+
+
+def _jobs(pieces: np.ndarray, threads: int) -> np.ndarray:
+    """Where each job begins among the pieces, and the end: about JOB_TOKENS tokens a job, fewer to keep all busy."""
+    wanted = min(JOB_TOKENS, math.ceil(int(pieces[:, 1].sum()) / threads))
+    found, tokens = [0], 0
+    for i, count in enumerate(pieces[:, 1].tolist()):
+        if tokens and tokens + count > wanted:
+            found.append(i)
+            tokens = 0
+        tokens += count
+    return np.array([*found, len(pieces)], np.int64)
+
+
+def state_of(body: Encoder) -> tuple[int, ...]:
+    """Numbers that change when the weights do."""
+    return tuple(number for p in body.parameters() for number in (p.data_ptr(), 0 if p.is_inference() else p._version))
+
+
+def _kind(activation: str) -> int:
+    from polysemy.nn.kernels.activation import KINDS
+
+    return KINDS[activation]
+
+
+def _bits(value: float) -> int:
+    """A float as the bits of float64; a whole number as it is."""
+    return struct.unpack("q", struct.pack("d", value))[0] if isinstance(value, float) else int(value)
