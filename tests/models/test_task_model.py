@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 from small_models import RECIPES, encoder, language_model
-from task_cases import LENGTHS, READERS, TASKS, batch, reader, task_model
+from task_cases import LENGTHS, READERS, TASKS, batch, task_model
 
 from polysemy.errors import InputError
 from polysemy.models.encoder import EncoderConfig
-from polysemy.models.pretrained import PretrainingModel
+from polysemy.models.pretrained import write_run
 from polysemy.models.task_model import TaskModel, head_config
 from polysemy.nn.dropout import dropout_key
 from polysemy.objectives.task import TaskObjective
@@ -114,7 +114,8 @@ def test_the_fast_way_gives_the_numbers_of_the_plain_one(kind: str, reading: str
     torch.testing.assert_close(found[1][0], found[0][0], atol=1e-5, rtol=1e-5)
     assert found[0][1].keys() == found[1][1].keys()
     for name, gradient in found[0][1].items():
-        torch.testing.assert_close(found[1][1][name], gradient, atol=1e-5, rtol=1e-4, msg=name)
+        largest = max(1.0, float(gradient.abs().max()))
+        torch.testing.assert_close(found[1][1][name], gradient, atol=1e-5 * largest, rtol=1e-4, msg=name)
 
 
 def test_frozen_layers_need_no_gradient_and_hear_of_none() -> None:
@@ -141,7 +142,8 @@ def test_all_layers_of_every_body_can_be_frozen(name: str) -> None:
     count = model.config.num_layers
     everything = model.frozen_parameters(count)
     left = {name for name, _ in model.named_parameters()} - everything
-    assert left and all(name.startswith(("head.", "body.transformer.final_norm", "body.final_norm")) for name in left)
+    assert left
+    assert all(name.startswith(("head.", "body.transformer.final_norm", "body.final_norm")) for name in left)
     assert model.frozen_parameters(0) <= everything
     with pytest.raises(InputError, match=rf"freeze must be 0\.\.{count}, the layers of this model, got 99"):
         model.frozen_parameters(99)
@@ -171,17 +173,13 @@ def test_a_head_without_places_is_still_joined_to_the_graph() -> None:
     given |= {"at": given["at"][:0], "targets": given["targets"][:0]}
     loss = model(given)["task"]
     loss.backward()
-    assert float(loss) == 0
+    assert float(loss.detach()) == 0
     assert model.head.output.weight.grad is not None
 
 
 def test_files_of_another_head_are_refused(tmp_path: Path) -> None:
-    from polysemy.models.pretrained import write_run
-
     start = language_model("lstm")
     write_run(tmp_path / "run", start.model, start.tokenizer, start.config)
     head = head_config(TASKS["classify"], start.config)
     with pytest.raises(InputError, match=r"must hold head\.output\.bias"):
         TaskModel.load(start.config.model, TASKS["classify"], head, tmp_path / "run" / "model.safetensors")
-    assert isinstance(start.model, PretrainingModel)
-    assert reader("lstm") is start

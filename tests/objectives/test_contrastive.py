@@ -91,7 +91,7 @@ def gradients(objective: SentencePairs, pairs: SentenceBatch) -> tuple[float, di
         sums = objective.losses(net, objective.tensors(pairs))
         total = objective.total(sums, objective.counts(pairs))
         total.backward()
-    return float(total), {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+    return float(total.detach()), {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
 
 
 @pytest.mark.parametrize("loss", ["softmax", "cosent", "cosine"])
@@ -138,7 +138,7 @@ def test_the_loss_falls_when_it_is_minimized() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss) / pairs.num_pairs)
+        losses.append(float(loss.detach()) / pairs.num_pairs)
     assert losses[0] > 1
     assert losses[-1] < 0.1
 

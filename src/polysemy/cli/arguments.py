@@ -339,7 +339,7 @@ def _embed(commands: argparse._SubParsersAction) -> None:
         "data", metavar="FILE", help="one text a line, or text TAB text for pairs; - for standard input"
     )
     _output(parser, "vectors as .npy (or .npz for token and word vectors)", required=False)
-    parser.add_argument("--layer", default="-1", help="0 is the embedding, -1 the last, mean or mix all alike")
+    parser.add_argument("--layer", default="-1", help="0 is the embedding, -1 the last; mean, or mix as a task learned it")
     parser.add_argument("--pooling", default="mean", choices=("mean", "cls", "last", "token", "word"))
     parser.add_argument("--pairs", action="store_true", help="each line is text TAB text")
     _machine(parser, seed=False)

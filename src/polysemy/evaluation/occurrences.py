@@ -8,19 +8,21 @@ around it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from polysemy.errors import InputError
 from polysemy.runtime import random_for
-from polysemy.text.words import word_bounds
+from polysemy.text.words import is_han, word_bounds
 
 LONGEST = 320
 """characters of a use's text; a longer sentence is cut on both sides, between words"""
 NEAR = 1_500
 """characters around a word in which its sentence is looked for"""
+SPARE = 2
+"""so many times the uses that are wanted are held, for those that turn out to be equal"""
 STATIC = "static"
 """the name of the only layer of a table of word vectors"""
 
@@ -60,53 +62,52 @@ def use_in(text: str, word: str) -> Use:
 
 
 def find_uses(documents: Iterable[Any], word: str, limit: int = 400, seed: int = 0) -> tuple[list[Use], int]:
-    """At most `limit` uses of a word in a corpus, each in its sentence, and how many there are; equal ones count once.
+    """At most `limit` uses of a word in a corpus, each in its sentence, and how often the word stands there.
 
     documents   things with `text` and `number`, as a `Corpus` gives them
-    Where there are more, a uniform sample, keyed by seed and word; in the order of the corpus.
+    Of more, a uniform sample, keyed by seed and word; equal sentences are taken once. In the order of the corpus.
     """
     if limit < 1:
         raise InputError(f"uses must be at least 1, got {limit}")
-    random, kept, seen = random_for(seed, "uses", word), [], 0
-    known: set[int] = set()
-    for number, use in enumerate(_uses(documents, word)):
-        key = hash(use.text.casefold())
-        if key in known:
-            continue
-        known.add(key)
-        seen += 1
-        if len(kept) < limit:
-            kept.append((number, use))
-        elif (place := int(random.integers(seen))) < limit:
-            kept[place] = (number, use)
-    return [use for _, use in sorted(kept, key=lambda pair: pair[0])], seen
+    random, pattern = random_for(seed, "uses", word), _pattern(word)
+    kept: list[tuple[int, str, int, int, int]] = []
+    seen = 0
+    for document in documents:
+        for match in pattern.finditer(document.text):
+            seen += 1
+            place = len(kept) if len(kept) < SPARE * limit else int(random.integers(seen))
+            if place < SPARE * limit:
+                first = max(0, match.start() - NEAR)
+                found = (seen, document.text[first:match.end() + NEAR], match.start() - first, match.end() - first,
+                         document.number)
+                kept[place:place + 1] = [found]
+    uses: dict[str, tuple[int, Use]] = {}
+    for i in random.permutation(len(kept)):
+        number, *place = kept[i]
+        use = _in_sentence(*place)
+        if use is not None:
+            uses.setdefault(use.text.casefold(), (number, use))
+        if len(uses) == limit:
+            break
+    return [use for _, use in sorted(uses.values())], seen
 
 
 def _pattern(word: str) -> re.Pattern[str]:
+    """The word in any case; where it has letters of a script with spaces, not inside of a longer run of letters."""
     word = " ".join(word.split())
     if not word or not len(word_bounds(word)[0]):
         raise InputError(f"word must have a letter or digit, got {word!r}")
-    return re.compile(r"\s+".join(map(re.escape, word.split(" "))), re.IGNORECASE)
+    before, after = ("" if is_han(ch) or not ch.isalpha() else border for ch, border in
+                     ((word[0], r"(?<![^\W\d_])"), (word[-1], r"(?![^\W\d_])")))
+    if any(map(is_han, word)):  # Latin may stand right beside Chinese
+        before = after = ""
+    return re.compile(before + r"\s+".join(map(re.escape, word.split(" "))) + after, re.IGNORECASE)
 
 
-def _uses(documents: Iterable[Any], word: str) -> Iterator[Use]:
-    pattern = _pattern(word)
-    for document in documents:
-        text, before = document.text, -1
-        for match in pattern.finditer(text):
-            use = _in_sentence(text, match.start(), match.end(), document.number)
-            if use is not None and (key := match.start()) > before:
-                before = key
-                yield use
-
-
-def _in_sentence(text: str, start: int, stop: int, document: int) -> Use | None:
+def _in_sentence(near: str, a: int, b: int, document: int) -> Use | None:
     """The use in its sentence, on one line and not too long; None where it is only part of a word."""
     from polysemy.text.sentences import sentence_spans
 
-    first = max(0, start - NEAR)
-    near = text[first:stop + NEAR]
-    a, b = start - first, stop - first
     begin, end = next(((s, e) for s, e in sentence_spans(near) if s <= a < e), (0, len(near)))
     end = max(end, b)
     left, right = " ".join(near[begin:a].split()), " ".join(near[b:end].split())

@@ -21,15 +21,17 @@ from polysemy.runtime import random_for
 from polysemy.text.words import is_han, word_spans
 
 FUNCTION_WORDS = 60
-"""the most frequent words: no candidates, but the neighbors by which classes are told"""
-CANDIDATES = 300
+"""the most frequent words: the neighbors by which classes are told"""
+COMMONEST = 200
+"""words that are no candidates: nearly all of them are function words"""
+CANDIDATES = 600
 SHORTEST = 4
 """letters of a candidate, in scripts with spaces"""
 RATIO = 1.5
 """of the two frequencies, at most"""
 LEAST = 40
 """uses of a candidate, at least"""
-NEAREST = 12
+NEAREST = 5
 """a word's partner is one of so many nearest by class"""
 SCAN = 8_000_000
 """characters that are counted to choose the words"""
@@ -107,7 +109,7 @@ def _counted(documents: Iterable[Any]) -> tuple[list[str], np.ndarray, np.ndarra
             break
     ranked = [word for word, _ in counts.most_common()]
     function = {word: i for i, word in enumerate(ranked[:FUNCTION_WORDS])}
-    chosen = [word for word in ranked[FUNCTION_WORDS:] if counts[word] >= LEAST and word.isalpha()
+    chosen = [word for word in ranked[COMMONEST:] if counts[word] >= LEAST and word.isalpha()
               and (len(word) >= SHORTEST or is_han(word[0]))][:CANDIDATES]
     rows = {word: i for i, word in enumerate(chosen)}
     beside = np.zeros((len(chosen), 2 * len(function)))

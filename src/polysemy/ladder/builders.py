@@ -21,6 +21,7 @@ from polysemy.models import RECIPES, resolve
 from polysemy.report import wording
 
 if TYPE_CHECKING:
+    from polysemy.ladder.labels import Labels
     from polysemy.models.recipe import PretrainingConfig
     from polysemy.training.loop import Step
     from polysemy.training.prepared import PreparedText
@@ -51,6 +52,8 @@ class Work:
     device: str
     quick: bool
     tell: Tell
+    labels: Labels | None = None
+    """the task that every rung learns, where there is one"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,19 +20,19 @@ LOSS_WORDS, QUICK_LOSS_WORDS = 40_000, 12_000
 SAMPLES = 5
 SAMPLE_CHARACTERS = (60, 170)
 SHOWN_FILLS = 5
-EMBEDS_ONLY = "embeds only: it has no head that fills gaps"
+EMBEDS_ONLY, LABELS_ONLY = "embeds only: it has no head that fills gaps", "knows labels only: it fills no gaps"
 
 
 def judge_rung(work: Work, built: Built) -> dict[str, Any]:
     """All that the report says of one rung; `answers` keeps every answer, for paired comparisons later.
 
-    A model that can only embed has no answers: its row has its size and speed.
+    A model that can only embed, or tell labels, has no answers: its row has its size and speed.
     """
     if not answers_gaps(built.model):
         passages = passages_of(work.split.test, words=QUICK_LOSS_WORDS)
         assert built.folder is not None
         return {"cloze": None, "seconds": built.seconds, "bytes": built.bytes, "parameters": built.parameters,
-                "settings": built.settings, "remarks": [*built.remarks, EMBEDS_ONLY],
+                "settings": built.settings, "remarks": [*built.remarks, LABELS_ONLY if hasattr(built.model, "predict_many") else EMBEDS_ONLY],
                 **_speed(built.folder, passages, work)}
     result = judge(built.model, work.items)
     found: dict[str, Any] = {"cloze": result.summary(seed=work.seed), "answers": result.to_dict(),
@@ -48,7 +48,9 @@ def judge_rung(work: Work, built: Built) -> dict[str, Any]:
 
 
 def answers_gaps(model: Any) -> bool:
-    """Whether the model has a head that says what stands in a gap; some downloaded ones can only embed."""
+    """Whether the model has a head that says what stands in a gap; some can only embed, or tell labels."""
+    if not hasattr(model, "cloze_scores"):
+        return False
     heads = getattr(getattr(model, "model", None), "heads", None)
     return heads is None or "masked_lm" in heads or "next_token" in heads
 

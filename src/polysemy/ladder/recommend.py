@@ -15,7 +15,7 @@ from polysemy.report.wording import joined
 Rung = Mapping[str, Any]
 Compare = Callable[[str, str], Mapping[str, Any]]
 """names of two rungs -> {difference (first - second), interval, verdict: tie | better | worse}"""
-METRIC = {"fill": "accuracy", "score": "bits"}
+METRIC = {"fill": "accuracy", "score": "bits", "classify": "labels"}
 CHANCE, SMALL_LEAK = 1 / 16, 0.03
 """A control this near to chance weakens a study without making it worthless."""
 SAME_SPEED = 1.1
@@ -26,7 +26,8 @@ def recommend(rungs: Sequence[Rung], compare: Compare, *, purpose: str = "fill",
               max_mb: float | None = None, controls: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """{choice, best, ties, out, lines}: `choice` is a name or None, `lines` are five (name, text) pairs to print."""
     metric = METRIC[purpose]
-    judged = [rung for rung in rungs if rung.get("cloze") and rung.get("kind") in ("trained", "downloaded")]
+    judged = [rung for rung in rungs if _judged(rung, metric) and rung.get("kind") in ("trained", "downloaded")
+              and not _counted(rung, metric)]
     out = {rung["name"]: reason for rung in judged if (reason := _over(rung, max_ms, max_mb))}
     able = [rung for rung in judged if rung["name"] not in out]
     best = min(able, key=lambda rung: (_loss(rung, metric), rung["name"]), default=None)
@@ -36,12 +37,12 @@ def recommend(rungs: Sequence[Rung], compare: Compare, *, purpose: str = "fill",
         ties = [rung for rung in able
                 if rung is not best and compare(best["name"], rung["name"])["verdict"] == "tie"]
         choice = _cheapest([best, *ties])
-        beaten = _not_beaten(choice, rungs, compare)
-        if beaten is not None and choice is not best and _not_beaten(best, rungs, compare) is None:
+        beaten = _not_beaten(choice, rungs, compare, metric)
+        if beaten is not None and choice is not best and _not_beaten(best, rungs, compare, metric) is None:
             choice, beaten = best, None
     shipped = choice if beaten is None else None
     lines = [
-        ("Ship", _ship(choice, beaten, able, judged, metric)),
+        ("Ship", _ship(choice, beaten, able, judged, metric) + _floor(rungs, metric)),
         ("Why", _why(choice, best, ties, compare, metric)),
         ("Limits", _limits(out, max_ms, max_mb)),
         ("Cost", _cost(choice)),
@@ -62,7 +63,21 @@ def _over(rung: Rung, max_ms: float | None, max_mb: float | None) -> str:
     return ""
 
 
+def _judged(rung: Rung, metric: str) -> bool:
+    """Whether the rung has a score of this kind."""
+    if metric == "labels":
+        return (rung.get("downstream") or {}).get("score") is not None
+    return bool(rung.get("cloze"))
+
+
+def _counted(rung: Rung, metric: str) -> bool:
+    """Whether the score is one of counting, which whatever is trained has to beat."""
+    return bool((rung.get("downstream") or {}).get("counts")) if metric == "labels" else bool(rung.get("counts"))
+
+
 def _loss(rung: Rung, metric: str) -> float:
+    if metric == "labels":
+        return -rung["downstream"]["score"]
     return rung["cloze"]["bits"] if metric == "bits" else -rung["cloze"]["accuracy"]
 
 
@@ -73,13 +88,16 @@ def _cheapest(rungs: Sequence[Rung]) -> Rung:
     return min(fast, key=lambda rung: (rung.get("bytes") or 1e99, rung.get("milliseconds") or 1e99, rung["name"]))
 
 
-def _not_beaten(choice: Rung, rungs: Sequence[Rung], compare: Compare) -> Rung | None:
-    """The counting control that is as good as the choice, if there is one."""
-    return next((rung for rung in rungs if rung.get("counts") and rung.get("cloze")
-                 and compare(choice["name"], rung["name"])["verdict"] != "better"), None)
+def _not_beaten(choice: Rung, rungs: Sequence[Rung], compare: Compare, metric: str) -> Rung | None:
+    """The best counting control that is as good as the choice, if there is one."""
+    found = [rung for rung in rungs if _counted(rung, metric) and _judged(rung, metric)
+             and compare(choice["name"], rung["name"])["verdict"] != "better"]
+    return min(found, key=lambda rung: _loss(rung, metric), default=None)
 
 
 def _score(rung: Rung, metric: str) -> str:
+    if metric == "labels":
+        return wording.percent(rung["downstream"]["score"])
     cloze = rung["cloze"]
     return wording.percent(cloze["accuracy"]) if metric == "accuracy" else f"{cloze['bits']:.2f} bits"
 
@@ -87,14 +105,26 @@ def _score(rung: Rung, metric: str) -> str:
 def _ship(choice: Rung | None, beaten: Rung | None, able: Sequence[Rung], judged: Sequence[Rung], metric: str) -> str:
     if choice is None:
         return "Nothing: every rung is over a limit." if judged and not able else "Nothing: no rung was judged."
+    if beaten is not None and metric == "labels":
+        return (f"Nothing pretrained yet: {choice['label']} ({_score(choice, metric)} of the labels) does not beat "
+                f"{beaten['label']} ({_score(beaten, metric)}), which learned from the labels alone. Train longer, or "
+                "give it more text.")
     if beaten is not None:
         return (f"Nothing yet: {choice['label']} ({_score(choice, metric)}) does not beat the {beaten['label']} count "
                 f"({_score(beaten, metric)}) at this budget. Train longer, or give it more text.")
+    if metric == "labels":
+        return f"{choice['label']}: it gives {_score(choice, metric)} of unseen texts their label."
     items = choice["cloze"].get("items")
     if metric == "accuracy":
         questions = f"{items:,} gaps" if items else "the gaps"
         return f"{choice['label']}: it names the word in {_score(choice, metric)} of {questions} (chance 6.2 %)."
     return f"{choice['label']}: it gives the missing word {_score(choice, metric)} of surprise (chance 4 bits)."
+
+
+def _floor(rungs: Sequence[Rung], metric: str) -> str:
+    """What always saying the most frequent label would score."""
+    floor = next((rung for rung in rungs if rung["name"] == "unigram" and _judged(rung, metric)), None)
+    return "" if metric != "labels" or floor is None else f" The most frequent label alone: {_score(floor, metric)}."
 
 
 def _why(choice: Rung | None, best: Rung | None, ties: Sequence[Rung], compare: Compare, metric: str) -> str:
@@ -112,7 +142,7 @@ def _why(choice: Rung | None, best: Rung | None, ties: Sequence[Rung], compare: 
 
 
 def _gap(found: Mapping[str, Any], metric: str) -> str:
-    scale, unit = (100, "points") if metric == "accuracy" else (1, "bits")
+    scale, unit = (1, "bits") if metric == "bits" else (100, "points")
     low, high = found["interval"]
     text = f"{scale * found['difference']:+.1f} {unit}, interval {scale * low:+.1f} to {scale * high:+.1f}"
     return text.replace("-", "−")

@@ -4,6 +4,7 @@
             split/ cloze.jsonl text/    made once, shared by all rungs
             rungs/NAME/     a run folder each, which `polysemy.load` opens
             results/NAME.json           what the judge found, with every answer
+            labels/TASK/NAME.json NAME/ how well a rung learned a task, and what was fine-tuned for it
             study.json report.html report.csv report-*.png
 
 A rung whose result is there is not trained again, so a ladder that was stopped goes on by the same command. A rung that
@@ -24,8 +25,10 @@ from polysemy.errors import InputError
 from polysemy.evaluation.split import split_corpus
 from polysemy.evaluation.study import ITEMS, prepare_items
 from polysemy.ladder.builders import SHARED, Tell, Work, config_of
+from polysemy.ladder.downstream import SHARE, classifier_rung, learn_labels
 from polysemy.ladder.estimate import estimate
 from polysemy.ladder.judging import controls_of, judge_rung
+from polysemy.ladder.labels import Labels, read_task
 from polysemy.ladder.rungs import Rung, choose
 from polysemy.ladder.settings import LadderConfig
 from polysemy.ladder.study import assemble
@@ -68,12 +71,13 @@ def run_ladder(source: Source | Documents, folder: str | Path, config: LadderCon
     for rung in trained:
         if not RECIPES[rung.recipe].fit:
             config_of(rung.recipe, config.size)
+    labels = read_task(config.task, config.task_dev, config.seed) if config.task is not None else None
     device, threads = choose_device(config.device), set_threads(config.threads)
     minutes = config.minutes_of(len(trained))
     plan = _plan(source.corpus, config, minutes, threads)
     _claim(folder, plan, overwrite)
     with folder_lock(folder):
-        ladder = _Ladder(source, folder, config, rungs, plan, tell or _quiet)
+        ladder = _Ladder(source, folder, config, rungs, plan, tell or _quiet, labels)
         return ladder.climb(minutes, device)
 
 
@@ -111,8 +115,9 @@ class _Ladder:
     """One study in its folder."""
 
     def __init__(self, source: Source, folder: Path, config: LadderConfig, rungs: list[Rung], plan: dict[str, Any],
-                 tell: Tell) -> None:
-        self.source, self.folder, self.config, self.rungs = source, folder, config, rungs
+                 tell: Tell, labels: Labels | None = None) -> None:
+        self.source, self.folder, self.config, self.labels = source, folder, config, labels
+        self.rungs = rungs + ([classifier_rung(labels)] if labels is not None else [])
         self.plan, self.tell = plan, tell
         self.started = time.monotonic()
 
@@ -120,21 +125,32 @@ class _Ladder:
         todo = [rung for rung in self.rungs if not self._result(rung).is_file()]
         for line in estimate(self.source.corpus, self.rungs, todo, self.config, minutes, self.plan["threads"]):
             self.tell(line, False)
+        if self.labels is not None:
+            self.tell(f"{self.labels.describe()}; up to {wording.duration(60 * SHARE * minutes)} each", False)
         work = self._prepare(minutes, device)
         errors: dict[str, str] = {}
+        unlearned: dict[str, str] = {}
         for number, rung in enumerate(self.rungs, 1):
+            step = f"[{number}/{len(self.rungs)}] {rung.label}"
             if rung not in todo:
-                self.tell(f"[{number}/{len(self.rungs)}] {rung.label}: done before", False)
-                continue
-            self.tell(f"[{number}/{len(self.rungs)}] {rung.label} ...", True)
-            try:
-                self._climb_one(work, rung, number)
-            except InterruptError:
-                raise
-            except Exception as error:  # whatever it is, it is this rung's: the others must not be lost
-                errors[rung.name] = wording.one_line(error) or type(error).__name__
-                self.tell(f"[{number}/{len(self.rungs)}] {rung.label}: FAILED, {errors[rung.name]}", False)
-        return self._report(work, errors)
+                self.tell(f"{step}: done before", False)
+            else:
+                self.tell(f"{step} ...", True)
+                self._contained(lambda rung=rung, number=number: self._climb_one(work, rung, number), rung, step, errors)
+            if self.labels is not None and rung.name not in errors and not self._learned(rung).is_file():
+                self.tell(f"{step}: learning the labels ...", True)
+                self._contained(lambda rung=rung, step=step: self._learn_one(work, rung, step), rung, step, unlearned)
+        return self._report(work, errors, unlearned)
+
+    def _contained(self, work: Callable[[], None], rung: Rung, step: str, errors: dict[str, str]) -> None:
+        """Do it; whatever goes wrong is this rung's: the others must not be lost."""
+        try:
+            work()
+        except InterruptError:
+            raise
+        except Exception as error:
+            errors[rung.name] = wording.one_line(error) or type(error).__name__
+            self.tell(f"{step}: FAILED, {errors[rung.name]}", False)
 
     def _prepare(self, minutes: float, device: str) -> Work:
         """Split, tokenizer, questions and shards: made once, from the training part alone."""
@@ -158,7 +174,7 @@ class _Ladder:
         clock = "wall" if device.startswith("cuda") else self.config.clock
         return Work(split=split, text=text, items=items, minutes=minutes, clock=clock, size=self.config.size,
                     seed=self.config.seed, unit=self.config.unit, device=device, quick=self.config.quick,
-                    tell=self.tell)
+                    tell=self.tell, labels=self.labels)
 
     def _climb_one(self, work: Work, rung: Rung, number: int) -> None:
         start = time.monotonic()
@@ -177,10 +193,23 @@ class _Ladder:
         self.tell(f"[{number}/{len(self.rungs)}] {rung.label}: {accuracy} ± {50 * (high - low):.1f} "
                   f"({wording.duration(time.monotonic() - start)} with judging)", False)
 
-    def _report(self, work: Work, errors: dict[str, str]) -> Path:
+    def _learn_one(self, work: Work, rung: Rung, step: str) -> None:
+        path = self._learned(rung)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        learned = learn_labels(work, rung, self.folder / "rungs" / rung.slug, path.with_suffix(""))
+        write_json(path, learned)
+        self.tell(f"{step}: {wording.percent(learned['score'])} of the labels, "
+                  f"{wording.duration(learned['cpu_seconds'])} of processor time", False)
+
+    def _report(self, work: Work, errors: dict[str, str], unlearned: dict[str, str]) -> Path:
         from polysemy.report.page import write_report
 
         found = {rung.name: read_json(self._result(rung)) for rung in self.rungs if self._result(rung).is_file()}
+        for rung in self.rungs if self.labels is not None else ():
+            if rung.name in found and self._learned(rung).is_file():
+                found[rung.name]["downstream"] = read_json(self._learned(rung))
+            elif rung.name in unlearned:
+                found[rung.name]["downstream"] = {"error": unlearned[rung.name]}
         self.tell("checking the questions themselves, drawing the report ...", True)
         controls = self._controls(work, found)
         study = assemble(self.rungs, found, errors, work, self.config, controls)
@@ -193,7 +222,7 @@ class _Ladder:
     def _controls(self, work: Work, found: dict[str, Any]) -> list[dict[str, Any]]:
         """Verdicts on the questions; kept, for they need models to answer."""
         path = self.folder / "results" / "controls.json"
-        best = max((rung for rung in self.rungs if rung.kind == "trained" and rung.name in found),
+        best = max((rung for rung in self.rungs if rung.kind == "trained" and found.get(rung.name, {}).get("cloze")),
                    key=lambda rung: found[rung.name]["cloze"]["accuracy"], default=None)
         key = [work.items.hash, best.name if best else None]
         if path.is_file() and (kept := read_json(path)).get("key") == key:
@@ -205,6 +234,11 @@ class _Ladder:
 
     def _result(self, rung: Rung) -> Path:
         return self.folder / "results" / f"{rung.slug}.json"
+
+    def _learned(self, rung: Rung) -> Path:
+        """Result of the task; a run folder of the same name without .json lies beside it where one was made."""
+        assert self.labels is not None
+        return self.folder / "labels" / self.labels.fingerprint / f"{rung.slug}.json"
 
 
 def models_for_controls(work: Work, best: Rung | None, runs: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -33,6 +33,10 @@ class Rung:
     """folder of a downloaded model"""
     counts: bool = False
     """a control that has learned something: the report says when others overtake it"""
+    learn: str = "polysemy.ladder.downstream:fine_tune"
+    """`module:function` that learns the labels of a task"""
+    shown: str = ""
+    """label, where the name is longer"""
     sees: str
     costs: str
     good_for: str
@@ -40,7 +44,7 @@ class Rung:
     @property
     def label(self) -> str:
         """Short name for tables and pictures."""
-        return f"hf:{Path(self.path).resolve().name}" if self.path else self.name
+        return f"hf:{Path(self.path).resolve().name}" if self.path else self.shown or self.name
 
     @property
     def slug(self) -> str:
@@ -51,14 +55,16 @@ class Rung:
         return f"hf-{plain}-{hashlib.sha256(str(Path(self.path).resolve()).encode()).hexdigest()[:8]}"
 
 
-def _control(name: str, function: str, sees: str, costs: str, good_for: str, counts: bool = False) -> Rung:
+def _control(name: str, function: str, learn: str, sees: str, costs: str, good_for: str, counts: bool = False) -> Rung:
     return Rung(name=name, kind="control", build=f"polysemy.ladder.builders:{function}", sees=sees, costs=costs,
-                good_for=good_for, counts=counts)
+                good_for=good_for, counts=counts, learn=f"polysemy.ladder.downstream:{learn}")
 
 
-def _words(name: str, recipe: str, sees: str, costs: str, good_for: str, **settings: str) -> Rung:
+def _words(name: str, recipe: str, sees: str, costs: str, good_for: str, *, learn: str = "fine_tune",
+           **settings: str) -> Rung:
     return Rung(name=name, kind="trained", build="polysemy.ladder.builders:train_words_recipe", recipe=recipe,
-                settings=tuple(settings.items()), sees=sees, costs=costs, good_for=good_for)
+                settings=tuple(settings.items()), sees=sees, costs=costs, good_for=good_for,
+                learn=f"polysemy.ladder.downstream:{learn}")
 
 
 def _trained(recipe: str, sees: str, costs: str, good_for: str) -> Rung:
@@ -70,14 +76,15 @@ NEAR = {"window": "2", "epochs": "20"}
 """for filling gaps: near words decide, and a small text must be read often (a larger one stops at its minutes)"""
 
 RUNGS: dict[str, Rung] = {rung.name: rung for rung in (
-    _control("unigram", "count_words", "nothing but how frequent a word is", "one pass over the text",
+    _control("unigram", "count_words", "majority", "nothing but how frequent a word is", "one pass over the text",
              "the floor: it must be at chance"),
-    _control("bigram", "count_bigrams", "one word on each side", "one pass over the text, a table of pairs",
+    _control("bigram", "count_bigrams", "count_classes", "one word on each side", "one pass over the text, a table of pairs",
              "the first minutes, tiny texts, no hardware at all", counts=True),
-    _control("random weights", "draw_weights", "both sides, but it has learned nothing", "nothing",
+    _control("random weights", "draw_weights", "fine_tune_random", "both sides, but it has learned nothing", "nothing",
              "the check that no answer leaks through the machinery"),
     _words("ngram", "ngram", "up to four words on the left, and through the words that follow the right",
-           "one pass over the text; the file grows with it", "probabilities of texts, spelling, the first hours"),
+           "one pass over the text; the file grows with it", "probabilities of texts, spelling, the first hours",
+           learn="count_classes"),
     _words("cbow", "word2vec", "the words around the gap as one bag, without their order",
            "millions of words a second; a row of numbers a word", "similar words, features, no hardware",
            mode="cbow", **NEAR),
@@ -111,6 +118,12 @@ RUNGS: dict[str, Rung] = {rung.name: rung for rung in (
     _trained("distilbert", "both sides at once, through half of the layers",
              "half of BERT's time a text", "low latency; better after distilling from a teacher"),
 )}
+
+CLASSIFIER = Rung(name="fastText classifier", kind="control", build="polysemy.ladder.downstream:build_classifier",
+                  recipe="fasttext", counts=True, learn="polysemy.ladder.downstream:ask_classifier",
+                  sees="which words and pairs of words stand in a text, and its label; no other text",
+                  costs="seconds; a row of numbers a word and pair", good_for="labels, with no hardware")
+"""joins the ladder when there is a task"""
 
 DOWNLOADED = Rung(name="hf", kind="downloaded", build="polysemy.ladder.builders:load_downloaded",
                   sees="both sides at once, on text that you did not choose",

@@ -8,7 +8,7 @@ from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.evaluation.cloze_items import QUICK, ClozeConfig
 
-Purpose = Literal["fill", "score"]
+PURPOSES = ("fill", "score", "classify")
 MINUTES = 5.0
 
 
@@ -24,8 +24,13 @@ class LadderConfig(Config):
     """what the minutes are: processor time divided by threads, fair on a shared machine, or time on the wall"""
     rungs: tuple[str, ...] = ()
     """names of the table, or hf:PATH; none means all"""
-    purpose: Purpose = "fill"
-    """what the recommendation is for: fill asks for the right word, score for the probability it was given"""
+    purpose: str = "fill"
+    """what the recommendation is for: fill asks for the right word, score for the probability it was given, classify
+    for the labels of the task"""
+    task: str | None = None
+    """file of labeled texts that every rung learns too, within a quarter of its minutes"""
+    task_dev: str | None = None
+    """file of labeled texts that the task is judged by; none: a fifth of `task`, left out of it"""
     max_ms: float | None = None
     """slowest acceptable answer: milliseconds for one sentence on one core"""
     max_mb: float | None = None
@@ -46,6 +51,12 @@ class LadderConfig(Config):
     def check(self) -> None:
         if self.minutes is not None and self.total is not None:
             raise InputError("budget must be minutes a rung or total, got both")
+        if self.purpose not in PURPOSES:
+            raise InputError(f"purpose must be {', '.join(PURPOSES)}, got {self.purpose!r}; labels are given as "
+                             "classify:FILE")
+        if self.task is None and (self.purpose == "classify" or self.task_dev is not None):
+            raise InputError("task must name a file of labeled texts, got none; give --task FILE or --for "
+                             "classify:FILE")
         if self.questions is not None and self.questions < 100:
             raise InputError(f"questions must be at least 100, got {self.questions}")
         for name in ("minutes", "total", "max_ms", "max_mb"):
@@ -68,3 +79,14 @@ class LadderConfig(Config):
         if self.total is not None:
             return self.total / max(trained, 1)
         return self.minutes if self.minutes is not None else MINUTES
+
+
+def purpose_and_task(purpose: str | None, task: str | None = None) -> tuple[str, str | None]:
+    """(purpose, file of labels) of the words after --for and --task: `classify:FILE` names a file too."""
+    purpose = purpose or "fill"
+    name, colon, file = purpose.partition(":")
+    if name != "classify" or not colon:
+        return purpose, task
+    if task is not None and file != task:
+        raise InputError(f"task must be one file, got {task} and, after --for, {file}")
+    return name, file or task

@@ -9,6 +9,8 @@ from typing import Any
 from polysemy import __version__
 from polysemy.evaluation.cloze import ClozeResult, compare
 from polysemy.ladder.builders import Work
+from polysemy.ladder.downstream import METRIC as LABEL_METRIC
+from polysemy.ladder.downstream import SHARE, compare_learned
 from polysemy.ladder.judging import read_answers, sample_gaps
 from polysemy.ladder.recommend import METRIC, recommend
 from polysemy.ladder.rungs import Rung
@@ -31,13 +33,21 @@ METHOD = (
 )
 
 
+LABEL_METHOD = (
+    "Labels: every rung was fine-tuned on the same labeled texts within a quarter of its minutes, one seed; epochs were "
+    "chosen by a part that the score does not count. Word vectors are averaged over a text, then fine-tuned too; counts "
+    "become an n-gram model a label under Bayes' rule. Two controls know the labeled texts alone: fastText's "
+    "classifier, and the body that was never pretrained."
+)
+
+
 def assemble(rungs: Sequence[Rung], found: Mapping[str, dict[str, Any]], errors: Mapping[str, str], work: Work,
              config: LadderConfig, controls: list[dict[str, Any]]) -> dict[str, Any]:
     """The study of these rungs; `found` by name is what `judge_rung` gave, `errors` what failed."""
     rows = [_row(rung, found.get(rung.name), errors.get(rung.name)) for rung in rungs]
-    metric = METRIC[config.purpose]
-    against = _comparer(found, metric, config.seed)
-    advice = recommend(rows, against, purpose=config.purpose, max_ms=config.max_ms, max_mb=config.max_mb,
+    against = _comparer(found, METRIC["fill" if config.purpose == "classify" else config.purpose], config.seed)
+    judge = _label_comparer(found, config.seed) if config.purpose == "classify" else against
+    advice = recommend(rows, judge, purpose=config.purpose, max_ms=config.max_ms, max_mb=config.max_mb,
                        controls=controls)
     tied = {advice["best"], *advice["ties"]} if advice["ties"] else set()
     for row in rows:
@@ -58,8 +68,10 @@ def assemble(rungs: Sequence[Rung], found: Mapping[str, dict[str, Any]], errors:
         "tokenizer": {"kind": work.text.tokenizer.kind, "vocab_size": work.text.tokenizer.vocab_size,
                       "hash": work.text.tokenizer.fingerprint()},
         "rungs": rows, "samples": sample_gaps(items), "controls": controls, "recommendation": advice,
-        "pairs": _pairs(rows, against), "method": [*METHOD, f"The rule of the recommendation: {advice['rule']}"],
-        "environment": environment(),
+        "pairs": _pairs(rows, against),
+        "method": [*METHOD, *((LABEL_METHOD,) if work.labels else ()),
+                   f"The rule of the recommendation: {advice['rule']}"],
+        "environment": environment(), **_task(work),
     }
 
 
@@ -69,7 +81,24 @@ def _row(rung: Rung, found: Mapping[str, Any] | None, error: str | None) -> dict
     if found is None:
         return {**row, "kind": "failed", "error": error or "not judged"}
     kept = {name: value for name, value in found.items() if name not in ("answers", "name")}
+    if "downstream" in kept:
+        kept["downstream"] = {name: value for name, value in kept["downstream"].items() if name != "right"}
     return {**row, **kept, "remarks": list(kept.get("remarks") or ())}
+
+
+def _task(work: Work) -> dict[str, Any]:
+    """What the report says of the labels."""
+    if work.labels is None:
+        return {}
+    return {"downstream": {**work.labels.facts(), "metric": LABEL_METRIC, "seconds": 60 * SHARE * work.minutes}}
+
+
+def _label_comparer(found: Mapping[str, dict[str, Any]], seed: int) -> Callable[[str, str], dict[str, Any]]:
+    @functools.cache
+    def against(first: str, second: str) -> dict[str, Any]:
+        return compare_learned(found[first]["downstream"], found[second]["downstream"], seed)
+
+    return against
 
 
 def _comparer(found: Mapping[str, dict[str, Any]], metric: str, seed: int) -> Callable[[str, str], dict[str, Any]]:
@@ -110,8 +139,8 @@ def _threads() -> int:
 
 def summary(study: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]], list[str]]:
     """(header, rows, lines) for a terminal: the table, best rung first, and the recommendation in five lines."""
-    header = ("rung", "cloze", "±", "bits", "loss", "bits a byte", "training", "size", "latency",
-              "remarks")
+    labels = ("labels", "± ") if study.get("downstream") else ()
+    header = ("rung", "cloze", "±", *labels, "bits", "loss", "bits a byte", "training", "size", "latency", "remarks")
     judged = sorted(study["rungs"], key=lambda row: -((row.get("cloze") or {}).get("accuracy") or -1.0))
     rows = []
     for row in judged:
@@ -119,9 +148,17 @@ def summary(study: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, 
         low, high = cloze.get("interval") or (0.0, 0.0)
         remarks = "; ".join([*(("FAILED: " + row["error"],) if row.get("error") else ()), *row.get("remarks", ())])
         rows.append((wording.one_line(row["label"], 24), wording.percent(cloze.get("accuracy")),
-                     f"{50 * (high - low):.1f}" if high else wording.NOTHING, wording.number(cloze.get("bits")),
+                     f"{50 * (high - low):.1f}" if high else wording.NOTHING, *(_labels(row) if labels else ()),
+                     wording.number(cloze.get("bits")),
                      wording.number(row.get("loss")), wording.number(row.get("bits_per_byte")),
                      wording.duration(row.get("seconds") or None),
                      wording.size(row.get("bytes")), wording.milliseconds(row.get("milliseconds")),
                      wording.one_line(remarks, 60)))
     return header, rows, [f"{line['name'] + ':':8}{line['text']}" for line in study["recommendation"]["lines"]]
+
+
+def _labels(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Score of the labels and half its interval."""
+    found = row.get("downstream") or {}
+    low, high = found.get("interval") or (0.0, 0.0)
+    return wording.percent(found.get("score")), f"{50 * (high - low):.1f}" if high else wording.NOTHING

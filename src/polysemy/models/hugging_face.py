@@ -61,7 +61,12 @@ def to_hugging_face(folder: str | Path, out: str | Path, *, overwrite: bool = Fa
 
     Returns a sentence for each thing that their library has no place for.
     """
-    model, tokenizer, config = open_run(Path(folder))
+    return write_hugging_face(*open_run(Path(folder)), out, overwrite=overwrite)
+
+
+def write_hugging_face(model: PretrainingModel, tokenizer: Tokenizer, config: PretrainingConfig, out: str | Path, *,
+                       overwrite: bool = False) -> tuple[str, ...]:
+    """The same from a model in memory; of a causal one only the body is written, and tied tables."""
     if "next_token" in config.heads:
         return write_causal(model, tokenizer, config, out, overwrite)
     body = encoder_of(config)

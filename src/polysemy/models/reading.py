@@ -10,6 +10,7 @@ from torch import Tensor
 
 from polysemy.errors import InputError
 from polysemy.models.encoder import Encoded
+from polysemy.nn.mix_head import MixHead
 from polysemy.text.tokenizer import Encoding
 from polysemy.text.words import word_spans
 
@@ -33,10 +34,11 @@ def embed(encoder: TextModel, texts: Sequence[str], layer: int | str, pooling: s
         raise InputError("pooling must be mean, last, token or word for a model that reads from left to right, got cls")
     if pairs is not None and not encoder.two_sided:
         raise InputError(f"pairs must go with an encoder, got {encoder.config.recipe}; put both texts into one")
-    index = _layer(layer, encoder.config.model.num_layers)
+    learned = getattr(encoder.model, "mix", None) if layer == "mix" else None
+    index = learned or _layer(layer, encoder.config.model.num_layers)
     encodings = encoder.encode(texts)
     others = None if pairs is None else encoder.encode(pairs)
-    rows, owners, spans = _windows(encoder, encodings, others)
+    rows, owners, spans = windows(encoder, encodings, others)
     found = _vectors(encoder, rows, spans, index, pooling, batch_size)
     size = encoder.config.model.hidden_size
     if pooling in OF_TEXTS:
@@ -56,14 +58,14 @@ def embed(encoder: TextModel, texts: Sequence[str], layer: int | str, pooling: s
 def _layer(layer: int | str, num_layers: int) -> int | None:
     """Index into the layers; None for their mean."""
     count = num_layers + 1
-    if layer in ("mean", "mix"):  # no task has weighed the layers: all alike
+    if layer in ("mean", "mix"):  # a mix that no task has learned is the mean
         return None
     if not isinstance(layer, int) or not -count <= layer < count:
         raise InputError(f"layer must be 0..{count - 1}, -{count}..-1, mean or mix, got {layer!r}")
     return layer % count
 
 
-def _windows(encoder: TextModel, encodings: Sequence[Encoding], others: Sequence[Encoding] | None
+def windows(encoder: TextModel, encodings: Sequence[Encoding], others: Sequence[Encoding] | None
              ) -> tuple[list[Row], list[int], list[tuple[int, int]]]:
     """Rows, the text that each belongs to, and how many pieces of first and second text each shows."""
     rows, owners, spans = [], [], []
@@ -93,7 +95,7 @@ def cut_pair(a: int, b: int, room: int) -> tuple[int, int]:
     return (room - b, b) if b <= half else (room - half, half)
 
 
-def _vectors(encoder: TextModel, rows: Sequence[Row], spans: Sequence[tuple[int, int]], layer: int | None,
+def _vectors(encoder: TextModel, rows: Sequence[Row], spans: Sequence[tuple[int, int]], layer: int | MixHead | None,
              pooling: str, batch_size: int | None) -> list[np.ndarray]:
     """Per row: the sum of its states (mean), its first state (cls), or the states of its pieces."""
     found: list[Any] = [None] * len(rows)
@@ -118,9 +120,11 @@ def _vectors(encoder: TextModel, rows: Sequence[Row], spans: Sequence[tuple[int,
     return found
 
 
-def _states(shown: Tensor | Encoded, layer: int | None) -> Tensor:
+def _states(shown: Tensor | Encoded, layer: int | MixHead | None) -> Tensor:
     if isinstance(shown, Tensor):
         return shown.float()
+    if isinstance(layer, MixHead):
+        return layer.mixed(shown.layers).float()
     if layer is not None:
         return shown.layers[layer].float()
     widths = sorted({part.shape[-1] for part in shown.layers})

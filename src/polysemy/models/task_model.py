@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from polysemy.artifact import load_tensors
 from polysemy.errors import InputError
 from polysemy.models.carry import Carry
+from polysemy.models.depths import layers_of
 from polysemy.models.encoder import EncoderConfig
 from polysemy.models.pretrained import PretrainingModel, check_tensors, finite
 from polysemy.models.recipe import BodyConfig, PretrainingConfig
@@ -35,6 +36,8 @@ FORMS = {"roberta": "dropped", "distilbert": "relu"}
 """heads of recipes that do not have BERT's"""
 READ_LAST = ("gpt", "transformer-xl", "rnn", "lstm")
 """recipes whose last state has read the whole text; NNLM's has read a few words, ELMo's halves one side each"""
+MIXED = ("elmo",)
+"""recipes whose layers a task mixes"""
 
 FIELDS = ("ids", "positions", "segments", "documents")
 POOLINGS: dict[Reading, Pooling] = {"first": "cls", "last": "last", "mean": "mean", "mix": "mean"}
@@ -43,12 +46,14 @@ POOLINGS: dict[Reading, Pooling] = {"first": "cls", "last": "last", "mean": "mea
 def head_config(task: Task, config: PretrainingConfig, **changes: Any) -> HeadConfig:
     """The head that a task gets on a body, as published; `changes` by name (`dropout`, `reading`, `form`, `bias`).
 
-    Encoders are read at [CLS], causal bodies at the last token, ELMo, NNLM and static vectors by the mean of all.
+    Encoders are read at [CLS], causal bodies at the last token, ELMo by a BiLSTM over a mix of its layers
+    (`nn/mix_head.py`), NNLM and static vectors by the mean of all.
     Dropout before the last matrix is 0.1; that of span heads is 0, as in BERT's and RoBERTa's, and that of one-sided
     and static bodies too.
     """
     two_sided = "masked_lm" in config.heads or _is_encoder(config.model)
-    reading = "first" if two_sided else "last" if config.recipe in READ_LAST else "mean"
+    other = "last" if config.recipe in READ_LAST else "mix" if config.recipe in MIXED else "mean"
+    reading = "first" if two_sided else other
     form = FORMS.get(config.recipe, "pooled") if two_sided and isinstance(task, Classify | Regress) else "linear"
     dropout = 0.1 if two_sided and not isinstance(task, Span) else 0.0
     found = {"reading": reading, "form": form, "dropout": dropout, "bias": True, **changes}
@@ -200,7 +205,7 @@ class TaskModel(nn.Module):
 
 def pooler_of(pretrained: Any) -> nn.Linear | None:
     """The dense layer that read [CLS] before, if there was one: of a pair head, or of a task's pooled head."""
-    pair = pretrained.heads["pair"] if "pair" in pretrained.heads else None
+    pair = dict(pretrained.heads.items()).get("pair")
     if isinstance(pair, PairHead):
         return pair.pooler
     head = getattr(pretrained, "head", None)

@@ -268,7 +268,7 @@ def reader_class(config: PretrainingConfig) -> type[TextModel]:
 
 def write_task_run(out: str | Path, model: TaskModel, tokenizer: Tokenizer, config: PretrainingConfig, *,
                    overwrite: bool = False, **more: Any) -> None:
-    """A run folder of a fine-tuned model, complete or not at all: as `write_run`, with `task` and `head` in config.json.
+    """A run folder of a fine-tuned model, complete or not at all: `write_run` with `task` and `head` in config.json.
 
     `config` is the one that the body was pretrained with.
     """

@@ -88,7 +88,7 @@ class TextModel:
         pooling  mean: over all tokens, [CLS] and [SEP] included, as sentence-transformers; cls: the state at [CLS];
                  last: the state of the last token, which has read all; token: one vector a piece; word: the mean over
                  the pieces of each word of `word_spans`
-        layer    0 is the embedding, -1 the last, `mean` the mean of all, `mix` ELMo's mix with equal weights
+        layer    0 is the embedding, -1 the last, `mean` the mean of all, `mix` what a task learned of them
 
         Returns float32 (texts, d), or a list of (pieces or words, d) arrays.  A long text is read in windows, a pair's
         longer part is cut at its end; token and word vectors of a pair are those of the first text, then the second.

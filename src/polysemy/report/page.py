@@ -9,6 +9,8 @@ A study is a plain dict; what is missing is left out of the page:
                   cloze {accuracy, interval [low, high], mrr, bits, bands [{accuracy}]}, loss, bits_per_byte,
                   curve [{seconds, accuracy, loss}], fills [[{text, probability}]], remarks, sees, costs, good_for,
                   settings {name: value}, error}]
+    downstream  {file, labels, train, test, seconds, metric}; then rungs have
+                downstream {score, interval, seconds, cpu_seconds, how, counts} or {error}
     samples     [{left, right, gold}]        controls [{name, expected, accuracy, interval, passed}]
     recommendation {choice, lines [{name, text}]}
     environment {name: value}
@@ -74,7 +76,8 @@ def render_page(study: Mapping[str, Any], pictures: Sequence[Mapping[str, str]] 
         columns=[column for column in COLUMNS if _used(column, rungs)],
         ranking=[_ranking_row(rung, rungs, study) for rung in ranked],
         chance=round(100 * CHANCE / _full_bar(rungs), 2),
-        table_note=TABLE_NOTE,
+        table_note=TABLE_NOTE + (" " + _task_note(study["downstream"]) if study.get("downstream") else ""),
+        task=_task(study, rungs),
         crossings=crossings(rungs),
         pictures=[{**picture, "svg": Markup(picture["svg"])} for picture in pictures],
         samples=_samples(study, ranked),
@@ -87,6 +90,8 @@ def render_page(study: Mapping[str, Any], pictures: Sequence[Mapping[str, str]] 
 
 
 COLUMNS: list[dict[str, Any]] = [
+    {"key": "labels", "title": "labels", "note": "part of unseen texts of the task that got their label",
+     "value": lambda rung: wording.percent((rung.get("downstream") or {}).get("score"))},
     {"key": "bits", "title": "bits", "note": "how surprised the calibrated choice is by the right word; 4 is chance",
      "value": lambda rung: wording.number(_cloze(rung).get("bits"))},
     {"key": "mrr", "title": "mean recip. rank", "note": "1 when the right word always comes first",
@@ -126,13 +131,15 @@ def table_csv(study: Mapping[str, Any]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["rung", "kind", "accuracy", "low", "high", "mrr", "bits", "loss", "bits_per_byte", "seconds",
-                     "bytes", "milliseconds", "parameters", "remarks"])
+                     "bytes", "milliseconds", "parameters", "labels", "label_cpu_seconds", "remarks"])
     for rung in ranking(rungs):
         cloze = _cloze(rung)
         low, high = cloze.get("interval") or (None, None)
+        task = rung.get("downstream") or {}
         values = [rung["label"], rung.get("kind"), cloze.get("accuracy"), low, high, cloze.get("mrr"),
                   cloze.get("bits"), rung.get("loss"), rung.get("bits_per_byte"), rung.get("seconds"),
-                  rung.get("bytes"), rung.get("milliseconds"), rung.get("parameters"),
+                  rung.get("bytes"), rung.get("milliseconds"), rung.get("parameters"), task.get("score"),
+                  task.get("cpu_seconds"),
                   "; ".join(rung.get("remarks") or ())]
         writer.writerow(["" if value is None else wording.cell(value) for value in values])
     return buffer.getvalue()
@@ -187,6 +194,29 @@ def _score(rung: Mapping[str, Any], full: float) -> dict[str, Any] | None:
     low, high = _cloze(rung).get("interval") or (accuracy, accuracy)
     return {"v": round(100 * accuracy / full, 2), "lo": round(100 * low / full, 2), "hi": round(100 * high / full, 2),
             "text": wording.percent(accuracy), "interval": f"± {50 * (high - low):.1f}" if high > low else ""}
+
+
+def _task_note(task: Mapping[str, Any]) -> str:
+    return (f"Labels: part of {wording.count(task.get('test'))} unseen texts of {task.get('file')} that got the right "
+            f"one of {len(task.get('labels') or ())}, after learning from {wording.count(task.get('train'))}.")
+
+
+def _task(study: Mapping[str, Any], rungs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Who learned the labels how well, best first; empty without a task."""
+    if not study.get("downstream"):
+        return []
+    asked = [rung for rung in rungs if rung.get("downstream")]
+    asked.sort(key=lambda rung: (-(rung["downstream"].get("score") or -1.0), rung["number"]))
+    rows = []
+    for rung in asked:
+        found = rung["downstream"]
+        low, high = found.get("interval") or (None, None)
+        rows.append({"label": rung["label"], "tint": rung["tint"], "score": wording.percent(found.get("score")),
+                     "interval": wording.NOTHING if low is None else f"{wording.percent(low)} to {wording.percent(high)}",
+                     "f1": wording.number((found.get("metrics") or {}).get("macro_f1"), 3),
+                     "seconds": wording.duration(found.get("cpu_seconds")),
+                     "how": found.get("how") or f"failed: {found.get('error')}"})
+    return rows
 
 
 def _facts(study: Mapping[str, Any]) -> list[str]:

@@ -71,6 +71,13 @@ def pictures(study: dict[str, Any]) -> list[tuple[str, str, str, Figure]]:
             by_band(rungs, study.get("cloze", {}).get("bands", [])),
         ),
     ]
+    found.insert(1, (
+        "labels",
+        "The task with labels",
+        "Part of unseen texts that got the right label; the line on each bar is the 95 % interval. Gray bars know the "
+        "labeled texts alone; the dotted line always says the most frequent label.",
+        label_bars(study["rungs"]),
+    ))
     found += [(f"words-{rung['series']}", f"Words near each other: {rung['label']}", _near(rung["words"]),
                word_map(rung["words"])) for rung in rungs if rung.get("words")]
     return [(name, title, note, figure) for name, title, note, figure in found if figure is not None]
@@ -126,6 +133,34 @@ def loss_over_time(rungs: Sequence[Rung], key: str, title: str) -> Figure | None
     axes.margins(y=0.12)
     axis_titles(axes, "seconds of training", title)
     _labels_at_right(axes, labels)
+    return figure
+
+
+def label_bars(rungs: Sequence[Rung]) -> Figure | None:
+    """A bar a rung, best first, in its color; the most frequent label as a line."""
+    scored = [rung for rung in rungs if (rung.get("downstream") or {}).get("score") is not None]
+    floor = next((rung["downstream"]["score"] for rung in scored if rung["name"] == "unigram"), None)
+    shown = sorted((rung for rung in scored if rung["name"] != "unigram"), key=lambda rung: rung["downstream"]["score"])
+    if len(shown) < 2:
+        return None
+    figure, axes = new_figure(height=max(2.2, 0.75 + 0.26 * len(shown)))
+    axes.set_position((0.28, 0.16, 0.66, 0.78))
+    for place, rung in enumerate(shown):
+        tint, found = series(rung["series"])[0], rung["downstream"]
+        axes.barh(place, found["score"], height=0.62, color=tint, alpha=0.5 if rung["series"] is None else 0.85)
+        axes.hlines(place, *found["interval"], color=color("ink"), linewidth=1.1)
+        write(axes, found["interval"][1], place, f" {wording.percent(found['score'])}", fontsize=8.5, va="center")
+        write(axes, -0.015, place, _short(rung["label"]), color=tint, va="center", ha="right",
+              transform=axes.get_yaxis_transform())
+    low = min([rung["downstream"]["interval"][0] for rung in shown] + ([] if floor is None else [floor]))
+    axes.set_xlim(max(0.0, math.floor(10 * low - 0.5) / 10), min(1.12, max(r["downstream"]["interval"][1] for r in shown) * 1.13))
+    if floor is not None:
+        axes.axvline(floor, color=color("muted"), linewidth=0.9, linestyle=":")
+        write(axes, floor, 1.01, "most frequent label", fontsize=8, color=color("muted"), va="bottom", ha="left",
+              transform=axes.get_xaxis_transform())
+    axes.set_yticks([])
+    axes.grid(axis="y", visible=False)
+    axes.xaxis.set_major_formatter(lambda value, _: wording.percent(value, 0) if value <= 1 else "")
     return figure
 
 

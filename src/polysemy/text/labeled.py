@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from polysemy.errors import InputError
-from polysemy.text.labeled_columns import SAMPLE, Columns, choose, has_heading, parse_columns
+from polysemy.text.labeled_columns import KNOWN, SAMPLE, Columns, choose, has_heading, parse_columns
 from polysemy.text.tables import PREFIX, RECORDS, SHOWN, LabelFile
 
 KINDS = ("classify", "pair", "regress", "embed", "tag", "span")
@@ -137,7 +137,8 @@ def read_examples(path: str | Path, kind: str, columns: str | Mapping[str, str |
 
         items, found = read_tagged(file, parse_columns(columns, kind), labels)
     else:
-        return _finished(file, kind, *_read_table(file, kind, parse_columns(columns, kind), labels))
+        wanted = parse_columns(columns, kind)
+        return _finished(file, kind, *_read_table(file, kind, wanted, labels), guessed="text" not in wanted)
     return _finished(file, kind, items, found, "" if columns is None else str(columns))
 
 
@@ -177,7 +178,8 @@ def check_labels(train: Examples, dev: Examples | None = None) -> tuple[str, ...
     return known
 
 
-def _finished(file: LabelFile, kind: str, items: list[Any], found: str, columns: str) -> Examples:
+def _finished(file: LabelFile, kind: str, items: list[Any], found: str, columns: str, names: Sequence[str] = (), *,
+              guessed: bool = False) -> Examples:
     if not items:
         raise InputError(f"{file.path} must hold examples, got none; it is empty")
     what = {"tag": "sentence", "span": "question"}.get(kind, "example")
@@ -191,20 +193,24 @@ def _finished(file: LabelFile, kind: str, items: list[Any], found: str, columns:
         if several > max(MOST_CLASSES_SHOWN, len(items) // 4):
             warnings.append(f"{file.path}: {several:,} different labels in {len(items):,} rows; see that the right "
                             f"column was taken ({found})")
+    unread = [name for name in names if name.casefold() in KNOWN["pair"]]
+    if kind == "classify" and guessed and unread:
+        warnings.append(f"{file.path}: {unread[0]!r} is not read, as the task takes one text; use --task pair for two")
     return Examples(tuple(items), kind, str(file.path), note, tuple(warnings), columns)
 
 
-def _read_table(file: LabelFile, kind: str, wanted: Mapping[str, str], labels: bool) -> tuple[list[Any], str, str]:
-    """(examples, what was taken, the same as `columns`)."""
+def _read_table(file: LabelFile, kind: str, wanted: Mapping[str, str], labels: bool
+                ) -> tuple[list[Any], str, str, tuple[str, ...]]:
+    """(examples, what was taken, the same as `columns`, headings)."""
     rows, form = _open(file, kind, labels)
     if form == "lines":
-        return [_example(file, line, {"text": cells[0]}, kind, labels) for line, cells in rows], "one text a line", ""
+        return [_example(file, line, {"text": cells[0]}, kind, labels) for line, cells in rows], "one text a line", "", ()
     if form == "prefixed":
         return [_example(file, line, {"text": cells[0], "label": cells[1]}, kind, labels)
-                for line, cells in rows], f"labels by {PREFIX}", ""
+                for line, cells in rows], f"labels by {PREFIX}", "", ()
     head = list(islice(rows, SAMPLE + 1))
     if not head:
-        return [], "", ""
+        return [], "", "", ()
     cells = [row for _, row in head]
     heading = form == "records" or has_heading(cells, wanted)
     names = [name.strip() for name in cells[0]] if heading else []
@@ -219,7 +225,7 @@ def _read_table(file: LabelFile, kind: str, wanted: Mapping[str, str], labels: b
         if len(row) != width:
             raise _ragged(file, line, width, row)
         examples.append(_example(file, line, {role: row[at] for role, at in taken.at.items()}, kind, labels))
-    return examples, str(taken) + ("" if heading else " (no heading)"), _as_columns(taken)
+    return examples, str(taken) + ("" if heading else " (no heading)"), _as_columns(taken), taken.names
 
 
 def _as_columns(taken: Columns) -> str:

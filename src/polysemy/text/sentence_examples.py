@@ -9,8 +9,11 @@ from typing import Any, Literal
 import numpy as np
 
 from polysemy.errors import InputError
+from polysemy.text.labeled import read_examples
+from polysemy.text.labeled_columns import SCORES
 from polysemy.text.sentence_batches import COLUMNS
 from polysemy.text.sentences import sentence_spans
+from polysemy.text.tables import RECORDS, LabelFile
 from polysemy.text.words import word_spans
 
 Making = Literal["twins", "adjacent"]
@@ -99,8 +102,40 @@ def rows_of_texts(reader: Any, texts: Sequence[str], length: int) -> tuple[list[
     return rows, cut
 
 
-def read_scored(path: Path, columns: str | None = None) -> SentenceExamples:
+def read_scored(path: str | Path, columns: str | None = None) -> SentenceExamples:
     """Pairs of texts with how alike they are (STS-B, LCQMC): .tsv, .csv or .jsonl, columns named or guessed."""
-    from polysemy.text.labeled import read_examples
-
     return from_examples(read_examples(path, "regress", columns), scored=True, name=str(path))
+
+
+def read_training(path: str | Path, making: Making = "twins", columns: str | None = None) -> SentenceExamples:
+    """What a file gives to learn from: a table of pairs, with or without scores, or plain text (`making`).
+
+    A table is a .tsv, .csv, .jsonl with a second text, or a text file with tabs in its first line.  A column called
+    score, label or the like, or without a heading the last column of numbers, makes its pairs scored.
+    """
+    path = Path(path)
+    if columns is None and not _is_table(path):
+        from polysemy.text.corpus import Corpus
+
+        return from_documents((document.text for document in Corpus([path])), making, name=str(path))
+    if columns is None or "label" in columns or "score" in columns:
+        try:
+            found = read_examples(path, "regress", columns)
+        except InputError:
+            if columns is not None:
+                raise
+        else:
+            label = dict(part.split("=", 1) for part in found.columns.split(",")).get("label", "")
+            if found.pair and (columns is not None or label.isdigit() or label.casefold() in SCORES):
+                return from_examples(found, scored=True, name=str(path))
+    return from_examples(read_examples(path, "embed", columns), scored=False, name=str(path))
+
+
+def _is_table(path: Path) -> bool:
+    file = LabelFile.at(path)
+    if file.suffix in (".tsv", ".csv"):
+        return True
+    if file.suffix in RECORDS:
+        _, record = next(file.records(), (0, {}))
+        return len(record) > 1 and "text" not in record
+    return "\t" in next((line for line in file.lines() if line.strip()), "")

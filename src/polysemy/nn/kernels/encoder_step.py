@@ -71,7 +71,8 @@ def _steps(form, count):
 
 
 @routine
-def _norm(x, weight, shift, epsilon, out):
+def _moments(x, epsilon):
+    """(mean, 1 / deviation) of a row."""
     d = x.shape[0]
     total = F(0)
     for i in range(d):
@@ -80,9 +81,24 @@ def _norm(x, weight, shift, epsilon, out):
     total = F(0)
     for i in range(d):
         total += (x[i] - mean) * (x[i] - mean)
-    rstd = F(1) / root(total / F(d) + epsilon)
-    for i in range(d):
+    return mean, F(1) / root(total / F(d) + epsilon)
+
+
+@routine
+def _norm(x, weight, shift, epsilon, out):
+    apart()
+    mean, rstd = _moments(x, epsilon)
+    for i in range(x.shape[0]):
         out[i] = (x[i] - mean) * rstd * weight[i] + shift[i]
+
+
+@routine
+def _norm_here(x, weight, shift, epsilon):
+    """In place: with one array LLVM need not ask whether two overlap."""
+    apart()
+    mean, rstd = _moments(x, epsilon)
+    for i in range(x.shape[0]):
+        x[i] = (x[i] - mean) * rstd * weight[i] + shift[i]
 
 
 @routine
@@ -129,15 +145,16 @@ def _round(form, x, address, worth):
 
 
 @routine
-def _activate(x, none, kind):
+def _activate(x, none, kind, out):
+    apart()
     if kind == 0:
-        _gelu(x, none, x)
+        _gelu(x, none, out)
     elif kind == 1:
-        _gelu_tanh(x, none, x)
+        _gelu_tanh(x, none, out)
     elif kind == 2:
-        _quick_gelu(x, none, x)
+        _quick_gelu(x, none, out)
     else:
-        _relu(x, none, x)
+        _relu(x, none, out)
 
 
 @routine
@@ -157,6 +174,7 @@ def _turn(x, cosine, sine, layout):
 @routine
 def _finish(line, worth, scales, sums, bias, form):
     """A row of a product as what it stands for."""
+    apart()
     n = line.shape[0]
     if form == 0:
         for i in range(n):
@@ -208,10 +226,10 @@ def _times(form, layer, which, source, k, out, then, worths, part, parts):
                 _finish(line, worths[i + r], scales[first:last], sums[first:last], bias[first:last], form)
                 if then == 1:
                     _plus(out[i + r, first:last], line)
-                    continue
-                if then > 1:
-                    _activate(line, none, then - 2)
-                _set(out[i + r, first:last], line)
+                elif then > 1:
+                    _activate(line, none[:last - first], then - 2, out[i + r, first:last])
+                else:
+                    _set(out[i + r, first:last], line)
 
 
 # --- attention
@@ -286,11 +304,14 @@ def _turned(m, qkv, first_token, count, head):
 
 @routine
 def _norm_rows(m, layer, which, x, out, first, last):
-    """out = norm of x for rows first..last, by the first (0) or the second (1) norm of a layer."""
+    """out = norm of x for rows first..last, by the first (0) or the second (1) norm of a layer; out may be x."""
     d, epsilon = x.shape[1], F(real(m[9]))
     weight, shift = _floats(layer[16 + 2 * which], d), _floats(layer[17 + 2 * which], d)
     for i in range(first, last):
-        _norm(x[i], weight, shift, epsilon, out[i])
+        if out.ctypes.data == x.ctypes.data:
+            _norm_here(x[i], weight, shift, epsilon)
+        else:
+            _norm(x[i], weight, shift, epsilon, out[i])
 
 
 @routine
@@ -368,7 +389,7 @@ def _job(m, number, slot, s, part, parts):
     if m[12]:
         weight, shift, epsilon = _floats(m[12], d), _floats(m[13], d), F(real(m[9]))
         for i in range(count * part // parts, count * (part + 1) // parts):
-            _norm(x[i], weight, shift, epsilon, x[i])
+            _norm_here(x[i], weight, shift, epsilon)
 
 
 @kernel

@@ -172,23 +172,23 @@ llvmlite.binding.initialize_native_asmparser()  # the instructions above are giv
 
 def _tiles(form: str) -> Any:
     """A panel and up to ROWS rows in one format."""
-    one, two, three, four, five, six = (_make_tile(rows, WIDTH, form) for rows in range(1, ROWS + 1))
+    one, two, four, six = (_make_tile(rows, WIDTH, form) for rows in (1, 2, 4, ROWS))
 
     @routine
     def tile(a, a_row, b, b_step, steps, c, c_row, rows, add):
         apart()
+        i = 0
         if rows == 6:
             six(a, a_row, b, b_step, steps, c, c_row, add)
-        elif rows == 5:
-            five(a, a_row, b, b_step, steps, c, c_row, add)
-        elif rows == 4:
+            i = 6
+        elif rows >= 4:
             four(a, a_row, b, b_step, steps, c, c_row, add)
-        elif rows == 3:
-            three(a, a_row, b, b_step, steps, c, c_row, add)
-        elif rows == 2:
-            two(a, a_row, b, b_step, steps, c, c_row, add)
-        else:
-            one(a, a_row, b, b_step, steps, c, c_row, add)
+            i = 4
+        if rows - i >= 2:
+            two(a + 4 * i * a_row, a_row, b, b_step, steps, c + 4 * i * c_row, c_row, add)
+            i += 2
+        if i < rows:
+            one(a + 4 * i * a_row, a_row, b, b_step, steps, c + 4 * i * c_row, c_row, add)
     return tile
 
 
