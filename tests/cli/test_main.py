@@ -30,6 +30,8 @@ COMMANDS = {
     "generate": "DIR TEXT --device --greedy --help --json --repetition-penalty --seed --temperature --threads --tokens "
     "--top-k --top-p --weights",
     "attention": "DIR TEXT --device --head --help --json --layer --output --pair --threads --words",
+    "senses": "DIR WORD --beside --corpus --device --document --evaluate --help --in --json --layer --output --pairs "
+    "--pseudo --seed --senses --static --threads --uses",
     "classify": "DIR TEXT --device --help --json --threads --top",
     "embed": "DIR FILE --device --help --json --layer --output --pairs --pooling --threads",
     "order": "DIR FILE --device --help --json --threads",

@@ -103,8 +103,9 @@ def test_chunks_give_the_gradient_of_the_whole_batch(loss: str, chunk_size: int)
     parts, found = gradients(SentencePairs(loss, chunk_size=chunk_size, **settings), pairs)  # type: ignore[arg-type]
     assert parts == pytest.approx(whole, rel=1e-6)
     assert found.keys() == wanted.keys()
+    largest = max(float(gradient.abs().max()) for gradient in wanted.values())
     for name, gradient in wanted.items():
-        torch.testing.assert_close(found[name], gradient, rtol=2e-4, atol=2e-6, msg=name)
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5 * largest, msg=name)
 
 
 def test_prefixes_add_the_loss_of_the_first_numbers() -> None:

@@ -7,24 +7,31 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_models import SENTENCES, encoder, language
 
 import polysemy
 from polysemy.artifact import write_json
 from polysemy.errors import InputError
-from polysemy.models.pretrained import write_run
+from polysemy.models import bert, distilbert, gpt, roberta
+from polysemy.models.pretrained import PretrainingModel, write_run
 from polysemy.models.sentence_transformers_files import from_sentence_transformers, to_sentence_transformers
 from polysemy.models.tasks import Embed
-from polysemy.models.text_model import TextModel
+from polysemy.text.tokenizer import Tokenizer, TokenizerConfig
 
-TEXTS = [*SENTENCES, "river"]
+RECIPES = {"bert": bert, "roberta": roberta, "distilbert": distilbert, "gpt": gpt}
+TEXTS = ["The bank of the river was green.", "She put the money into the bank before it closed for the day!", "river",
+         "He walked along the river, looked at the water and sat down.", "银行在河边。", "我喜欢在河边看书。"]
 
 
-def embedder(folder: Path, model: TextModel, task: Embed) -> Path:
+def embedder(folder: Path, task: Embed, recipe: str = "bert") -> Path:
     """An untrained model as an embedder's run folder."""
-    bare = type(model.model)(model.model.config, (), seed=1)
-    bare.body.load_state_dict(model.model.body.state_dict())
-    write_run(folder, bare, model.tokenizer, model.config, task=task.to_dict())
+    kind: Any = "bytebpe" if recipe in ("roberta", "gpt") else "wordpiece"
+    tokenizer = Tokenizer.train(TEXTS * 5, TokenizerConfig(kind=kind, vocab_size=340, min_frequency=1))
+    config = RECIPES[recipe].configure("tiny", "paper")
+    sizes = {"hidden_size": 32, "num_heads": 2, "intermediate_size": 48, "num_layers": 2}
+    config = config.replace(model=config.model.replace(
+        embedding=config.model.embedding.replace(vocab_size=tokenizer.vocab_size),
+        transformer=config.model.transformer.replace(initializer="xavier", **sizes)))
+    write_run(folder, PretrainingModel(config.model, (), seed=1), tokenizer, config, task=task.to_dict())
     return folder
 
 
@@ -38,9 +45,7 @@ def theirs(folder: Path, texts: list[str]) -> np.ndarray:
 @pytest.mark.parametrize(("recipe", "pooling", "normalize"), [
     ("bert", "mean", True), ("roberta", "cls", False), ("distilbert", "max", True), ("gpt", "last", True)])
 def test_vectors_are_equal_there_and_back(tmp_path: Path, recipe: str, pooling: Any, normalize: bool) -> None:
-    kind = "bytebpe" if recipe == "roberta" else "wordpiece"
-    model = language("gpt", preset="paper") if recipe == "gpt" else encoder(recipe, kind=kind)
-    run = embedder(tmp_path / "run", model, Embed(pooling=pooling, normalize=normalize))
+    run = embedder(tmp_path / "run", Embed(pooling=pooling, normalize=normalize), recipe)
     wanted = polysemy.load(run).embed(TEXTS)
     to_sentence_transformers(run, tmp_path / "st")
     np.testing.assert_allclose(theirs(tmp_path / "st", TEXTS), wanted, atol=2e-5)
@@ -51,7 +56,7 @@ def test_vectors_are_equal_there_and_back(tmp_path: Path, recipe: str, pooling: 
 
 
 def test_an_older_and_a_newer_pooling_file_say_the_same(tmp_path: Path) -> None:
-    run = embedder(tmp_path / "run", encoder(), Embed(pooling="cls"))
+    run = embedder(tmp_path / "run", Embed(pooling="cls"))
     to_sentence_transformers(run, tmp_path / "st")
     write_json(tmp_path / "st" / "1_Pooling" / "config.json", {"embedding_dimension": 32, "pooling_mode": "cls"})
     from_sentence_transformers(tmp_path / "st", tmp_path / "back")
@@ -65,7 +70,7 @@ def change(folder: Path, name: str, edit: Any) -> None:
 
 @pytest.mark.parametrize(("name", "edit", "message"), [
     ("modules.json", lambda m: [*m, {"idx": 3, "path": "3_Dense", "type": "sentence_transformers.models.Dense"}],
-     "modules must be Transformer, Pooling, Normalize of sentence-transformers, got 'sentence_transformers.models.Dense"),
+     "modules must be Transformer, Pooling, Normalize of sentence-transformers, got 'sentence_transformers.models.De"),
     ("modules.json", lambda m: [{**m[0], "type": "evil.code.Transformer"}, *m[1:]], "got 'evil.code.Transformer'"),
     ("modules.json", lambda m: m[:1], "modules must be Transformer, Pooling and perhaps Normalize, got Transformer"),
     ("modules.json", lambda m: [m[0], {**m[1], "path": "../outside"}], "file name must stay inside"),
@@ -73,7 +78,7 @@ def change(folder: Path, name: str, edit: Any) -> None:
     ("1_Pooling/config.json", lambda c: {"pooling_mode": "weightedmean"}, "got weightedmean"),
     ("config_sentence_transformers.json", lambda c: {**c, "default_prompt_name": "query"}, "must not put a prompt")])
 def test_what_cannot_be_computed_here_is_refused_in_a_line(tmp_path: Path, name: str, edit: Any, message: str) -> None:
-    run = embedder(tmp_path / "run", encoder(), Embed())
+    run = embedder(tmp_path / "run", Embed())
     to_sentence_transformers(run, tmp_path / "st")
     change(tmp_path / "st", name, edit)
     with pytest.raises(InputError, match=message.replace("(", r"\(")) as caught:
@@ -89,9 +94,9 @@ def test_a_folder_of_transformers_is_told_apart(tmp_path: Path) -> None:
 
 
 def test_cut_vectors_come_with_a_note(tmp_path: Path) -> None:
-    run = embedder(tmp_path / "run", encoder(), Embed(dimensions=8))
+    run = embedder(tmp_path / "run", Embed(dimensions=8))
     assert "truncate_dim=8" in " ".join(to_sentence_transformers(run, tmp_path / "st"))
-    assert polysemy.load(run).embed(TEXTS).shape == (8, 8)
+    assert polysemy.load(run).embed(TEXTS).shape == (6, 8)
 
 
 @pytest.mark.slow

@@ -160,10 +160,10 @@ def test_a_missing_file_a_folder_and_a_binary_file_are_refused(tmp_path: Path) -
     with pytest.raises(InputError, match="folder"):
         read_examples(tmp_path, "classify")
     (tmp_path / "a.tsv").write_bytes(bytes(range(256)) * 40)
-    with pytest.raises(InputError, match="a.tsv"):
+    with pytest.raises(InputError, match=r"a\.tsv"):
         read_examples(tmp_path / "a.tsv", "classify")
     (tmp_path / "b.tsv").write_bytes("这个酒店很好\tgood\n这个酒店不好\tbad\n".encode("gbk") * 20)
-    with pytest.raises(InputError, match="UTF-8.*another encoding"):
+    with pytest.raises(InputError, match=r"UTF-8.*another encoding"):
         read_examples(tmp_path / "b.tsv", "classify")
 
 
@@ -197,7 +197,7 @@ def test_labels_are_checked_between_training_and_dev(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least two to be learned, got only 'x'"):
         check_labels(one)
     flat = read_examples(write(tmp_path / "flat.tsv", "text\tscore\na\t2\nb\t2\n"), "regress")
-    with pytest.raises(InputError, match="scores of .* must differ"):
+    with pytest.raises(InputError, match=r"scores of .* must differ"):
         check_labels(flat)
 
 

@@ -55,7 +55,7 @@ def test_spaces_around_an_answer_are_no_part_of_it(tmp_path: Path) -> None:
     (question("308", 180), "question q1: must have its answer at 180, but '308' stands at 34"),
     (question("308", -100), "question q1: must have its answer at -100"),
     (question("", 3), "question q1: must have answers with text"),
-    ({**question("308", 34), "answers": [{"text": "308"}]}, "question q1: must have answers with text and answer_start"),
+    ({**question("308", 34), "answers": [{"text": "308"}]}, "question q1: must have answers with text and answer_st"),
     ({**question("308", 34), "answers": "308"}, "question q1: must have a list of answers"),
     ({**question("308", 34), "question": " "}, "question q1: must have a text"),
     ("what", "question must be an object"),

@@ -168,7 +168,7 @@ def test_files_say_what_they_are_read_as(tmp_path: Path) -> None:
     pairs = read("pairs.tsv", "anchor\tpositive\tnegative\na cat\ta feline\ta dog\nrain\twet weather\tsun shine\n")
     assert pairs.source == "pairs"
     assert [pairs.texts[i] for i in pairs.pairs[1]] == ["rain", "wet weather", "sun shine"]
-    sts = read("sts.tsv", "index\tsentence1\tsentence2\tscore\n1\ta cat\ta feline\t5.0\n2\ta cat\train\t0.0\n3\tx\ty\t2.5\n")
+    sts = read("sts.tsv", "index\tsentence1\tsentence2\tscore\n1\ta cat\ta feline\t5\n2\ta cat\train\t0\n3\tx\ty\t2.5\n")
     assert sts.source == "scored pairs"
     assert sts.scores is not None
     assert sts.scores.tolist() == [1.0, 0.0, 0.5]

@@ -49,6 +49,7 @@ def build_parser() -> Parser:
         _score,
         _generate,
         _attention,
+        _senses,
         _classify,
         _embed,
         _order,
@@ -230,8 +231,8 @@ def _evaluate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("model", metavar="DIR")
     parser.add_argument(
         "--task",
-        help="comma-separated: cloze, perplexity, loss, words, classify, speed (default: what the model can do of "
-        "cloze, perplexity, words with --pairs or --analogies, classify with --data)",
+        help="comma-separated: cloze, perplexity, loss, words, classify, similarity, speed (default: what the model "
+        "can do of cloze, perplexity, words with --pairs or --analogies, classify or similarity with --data)",
     )
     parser.add_argument(
         "--data", nargs="*", metavar="FILE", help="text to judge on, or labels (default: what training held out)"
@@ -323,6 +324,33 @@ def _attention(commands: argparse._SubParsersAction) -> None:
     _json(parser)
 
 
+def _senses(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "senses", "senses:senses", "the many meanings of one word: its uses told apart")
+    parser.add_argument("model", metavar="DIR", help="run folder, or a file of word vectors")
+    parser.add_argument("word", metavar="WORD", nargs="?")
+    asked = parser.add_argument_group("one of")
+    asked.add_argument("--in", dest="in_", action="append", metavar="TEXT",
+                       help="a sentence with the word; twice or more: how alike the word is in them")
+    asked.add_argument("--corpus", dest="corpus_", nargs="+", metavar="CORPUS",
+                       help="find the word's uses there, group them, tell and draw the groups")
+    asked.add_argument("--evaluate", dest="evaluate_", nargs="+", metavar="FILE",
+                       help="sense-tagged uses (.jsonl), one file or TRAIN TEST: which layer tells senses apart")
+    asked.add_argument("--pseudo", dest="pseudo_", nargs="+", metavar="CORPUS",
+                       help="the same without tags: pairs of words merged into one")
+    _output(parser, "with --corpus: a page that opens offline and a picture beside it (.html), or the picture (.png)",
+            required=False)
+    parser.add_argument("--beside", nargs="+", metavar="DIR", help="other models, for --in, --evaluate and --pseudo")
+    parser.add_argument("--static", metavar="DIR", help="word vectors to show beside it: one point for a word")
+    parser.add_argument("--layer", help="0 is the embedding, -1 the last, mean or mix all alike (default: two thirds up)")
+    parser.add_argument("--senses", type=int, metavar="K", help="groups (default: as many as fit best, 2 to 8)")
+    parser.add_argument("--uses", type=int, default=300, help="of a word at most (default: 300)")
+    parser.add_argument("--pairs", type=int, default=5, help="pseudo-words to make (default: 5)")
+    parser.add_argument("--document", default="auto", choices=("auto", "blank-line", "line", "heading", "file"),
+                        help="what a document is (default: chosen from the file)")
+    _machine(parser)
+    _json(parser)
+
+
 def _classify(commands: argparse._SubParsersAction) -> None:
     parser = _command(commands, "classify", "use:classify", "the label of a text, with its probability")
     parser.add_argument("model", metavar="DIR")
@@ -340,7 +368,10 @@ def _embed(commands: argparse._SubParsersAction) -> None:
     )
     _output(parser, "vectors as .npy (or .npz for token and word vectors)", required=False)
     parser.add_argument("--layer", default="-1", help="0 is the embedding, -1 the last; mean, or mix as a task learned it")
-    parser.add_argument("--pooling", default="mean", choices=("mean", "cls", "last", "token", "word"))
+    parser.add_argument("--pooling", choices=("mean", "cls", "last", "max", "token", "word"),
+                        help="default: mean, or what a sentence embedder was trained with")
+    parser.add_argument("--dimensions", type=int, metavar="N",
+                        help="only the first N numbers of each vector, at length 1 again")
     parser.add_argument("--pairs", action="store_true", help="each line is text TAB text")
     _machine(parser, seed=False)
     _json(parser)
@@ -374,9 +405,10 @@ def _convert(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("source", metavar="SRC")
     parser.add_argument("target", metavar="DST")
     direction = parser.add_mutually_exclusive_group(required=True)
-    formats = ("hf", "word2vec", "glove", "fasttext", "arpa")
+    formats = ("hf", "sentence-transformers", "word2vec", "glove", "fasttext", "arpa")
     direction.add_argument(
-        "--to", choices=formats, help="hf: a folder that transformers opens; others: a file (.bin for the binary form)"
+        "--to", choices=formats, help="hf: a folder that transformers opens, sentence-transformers: one that library "
+        "opens; others: a file (.bin for the binary form)"
     )
     direction.add_argument("--from", dest="source_format", choices=formats, help="what SRC is, as with --to")
 
@@ -411,13 +443,16 @@ def _analogy(commands: argparse._SubParsersAction) -> None:
 
 def _similarity(commands: argparse._SubParsersAction) -> None:
     parser = _command(
-        commands, "similarity", "words:similarity", "cosine of two words, or agreement with people on sets of pairs"
+        commands, "similarity", "similarity:similarity",
+        "cosine of two words or texts, or agreement with people on sets of pairs"
     )
     parser.add_argument("model", metavar="DIR", help="run folder, or a file of word2vec, GloVe or fastText vectors")
-    parser.add_argument("words", nargs="*", metavar="WORD", help="two words")
+    parser.add_argument("words", nargs="*", metavar="TEXT", help="two words, or two texts")
+    parser.add_argument("--file", metavar="FILE", help="the cosine of each line text TAB text; - for standard input")
     parser.add_argument(
         "--pairs", nargs="+", metavar="FILE", help="files or folders of pairs: word, word, number (tab, comma or space)"
     )
+    _machine(parser, seed=False)
     _json(parser)
 
 

@@ -20,6 +20,8 @@ def convert(args: argparse.Namespace) -> None:
         _check_exports(args.source, form)
     if form == "hf":
         (_to_hf if writing else _from_hf)(args.source, args.target)
+    elif form == "sentence-transformers":
+        (_to_sentences if writing else _from_sentences)(args.source, args.target)
     elif form == "arpa":
         (_to_arpa if writing else _from_arpa)(args.source, args.target)
     else:
@@ -31,7 +33,7 @@ def _check_exports(source: str, form: str) -> None:
     from polysemy.models import find_recipe
 
     row = find_recipe(read_folder(source, verify=False).recipe)
-    if form not in row.exports:
+    if ("hf" if form == "sentence-transformers" else form) not in row.exports:
         allowed = " or ".join(row.exports)
         raise InputError(f"--to must be {allowed} for recipe {row.name}, got {form}" if allowed else
                          f"SRC must be of a recipe that other tools read, got {source}, of recipe {row.name}, which "
@@ -62,6 +64,24 @@ def _from_hf(source: str, target: str) -> None:
     uses = "embed" if any("can embed, but not fill" in line for line in notes) else "fill, embed, score, evaluate"
     uses += ", generate" if _recipe(target) == "gpt" else ""
     note(f"{target}: use it with polysemy {uses}")
+    for line in notes:
+        note(line)
+
+
+def _to_sentences(source: str, target: str) -> None:
+    from polysemy.models.sentence_transformers_files import to_sentence_transformers
+
+    notes = to_sentence_transformers(source, target)
+    note(f"{target}: opens with sentence_transformers.SentenceTransformer")
+    for line in notes:
+        note(line)
+
+
+def _from_sentences(source: str, target: str) -> None:
+    from polysemy.models.sentence_transformers_files import from_sentence_transformers
+
+    notes = from_sentence_transformers(source, target)
+    note(f"{target}: use it with polysemy embed, similarity, finetune, evaluate --data PAIRS")
     for line in notes:
         note(line)
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from polysemy.cli.printing import emit, note, table
+from polysemy.cli.use import is_embedder
 from polysemy.errors import InputError
 
-TASKS = ("cloze", "perplexity", "loss", "words", "classify", "speed")
+TASKS = ("cloze", "perplexity", "loss", "words", "classify", "similarity", "speed")
 OF_TEXT = ("cloze", "perplexity", "loss", "speed")
 
 
@@ -20,17 +21,20 @@ def ladder(args: argparse.Namespace) -> None:
     """Train every rung, judge, print the table and the recommendation, write the report."""
     from polysemy.artifact import read_json
     from polysemy.ladder.run import STUDY, Source, run_ladder
-    from polysemy.ladder.settings import LadderConfig
+    from polysemy.ladder.settings import LadderConfig, purpose_and_task
     from polysemy.ladder.study import summary
 
     if args.demo and args.data:
         raise InputError(f"CORPUS must be left out with --demo, got {args.data[0]}")
     rungs = tuple(name.strip() for name in (args.rungs or "").split(",") if name.strip())
+    purpose, task = purpose_and_task(args.purpose, args.task)
     config = LadderConfig(
         minutes=args.minutes,
         total=args.total,
         rungs=rungs,
-        purpose=args.purpose,
+        purpose=purpose,
+        task=task,
+        task_dev=args.task_dev,
         max_ms=args.max_ms,
         max_mb=args.max_mb,
         size=args.size or ("tiny" if args.demo else "mini"),
@@ -62,7 +66,7 @@ def ladder(args: argparse.Namespace) -> None:
         "\n".join(
             [
                 "",
-                table(header, rows, right="cloze,±,bits,loss,bits a byte,training,size,latency"),
+                table(header, rows, right="cloze,±,labels,± ,bits,loss,bits a byte,training,size,latency"),
                 "",
                 *lines,
                 "",
@@ -140,6 +144,10 @@ def evaluate(args: argparse.Namespace) -> None:
         found["words"] = _words(args, model)
     if "classify" in tasks:
         found["classify"] = _classes(args, model)
+    if "similarity" in tasks:
+        from polysemy.cli.similarity import evaluate as agreement
+
+        found["similarity"] = agreement(model, args.data)
     result = {
         "model": args.model,
         **{key: value for task in found.values() for key, value in task.items() if not isinstance(value, dict)},
@@ -153,7 +161,8 @@ def evaluate(args: argparse.Namespace) -> None:
         if isinstance(value, int | float) and not isinstance(value, bool)
     ]
     rows += [
-        (task, "95 % interval of accuracy", f"{values['interval'][0]:.4g} to {values['interval'][1]:.4g}")
+        (task, f"95 % interval of {'spearman' if task == 'similarity' else 'accuracy'}",
+         f"{values['interval'][0]:.4g} to {values['interval'][1]:.4g}")
         for task, values in found.items()
         if values.get("interval")
     ]
@@ -178,6 +187,8 @@ def _with_older(opened: Any, result: dict[str, Any]) -> dict[str, Any]:
 
 def _default_tasks(args: argparse.Namespace, model: Any, files: list[str] | None) -> list[str]:
     """What this model, trained on these files, can be asked with the files that were named."""
+    if is_embedder(model):
+        return ["similarity"]
     words = hasattr(model, "most_similar") and bool(args.pairs or args.analogies or args.senses)
     text = bool(args.items or args.data or files) or not words  # vectors of another tool's file know no text
     asked = {

@@ -143,8 +143,15 @@ def embed(args: argparse.Namespace) -> None:
         lines, pairs = [a for a, _ in parts], [b for _, b in parts]
     layer: int | str = int(args.layer) if args.layer.lstrip("-").isdigit() else args.layer
     model = load(args, "embed")
-    vectors = model.embed(lines, layer=layer, pooling=args.pooling, pairs=pairs)
+    own = args.pooling is None and is_embedder(model)
     ragged = args.pooling in ("token", "word")
+    if args.dimensions is not None and ragged:
+        raise InputError(f"--dimensions must go with one vector a text, got --pooling {args.pooling}")
+    vectors = model.embed(lines, layer=layer, pooling=None if own else args.pooling or "mean", pairs=pairs)
+    if args.dimensions is not None:
+        from polysemy.models.sentence_vectors import finished
+
+        vectors = finished(vectors, args.dimensions, normalize=True)
     size = int(vectors[0].shape[-1])
     unknown = sum(int((~np.reshape(v, (-1, size)).any(1)).sum()) for v in map(np.asarray, vectors))
     if unknown:
@@ -159,6 +166,15 @@ def embed(args: argparse.Namespace) -> None:
     text = "" if args.output else "\n".join(" ".join(f"{x:.5g}" for x in np.ravel(v)) for v in vectors)
     if args.json or text:
         emit(args, result, text)
+
+
+def is_embedder(model: Any) -> bool:
+    """Whether the model was trained to give vectors of texts, and so knows how to pool, cut and normalize."""
+    if not hasattr(model, "reader"):
+        return False
+    from polysemy.models.sentence_vectors import SentenceVectors
+
+    return isinstance(model, SentenceVectors)
 
 
 def order(args: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from polysemy.errors import InputError
+from polysemy.models.vector_search import normalized
 from polysemy.runtime import random_for
 from polysemy.text.words import is_han, word_bounds
 
@@ -247,3 +248,47 @@ def _states(model: Any, rows: Sequence[Any], spans: Sequence[tuple[int, int]], l
                 array = found.setdefault(name, np.zeros((len(rows), part.shape[1]), np.float32))
                 array[group] = part
     return {name: found[name] for name in layers}
+
+
+def pair_cosines(model: Any, uses: Sequence[Use], layer: str) -> tuple[np.ndarray, float | None]:
+    """(n, n) cosines of the uses' vectors, exactly 1 for equal ones, and the mean cosine of different other words.
+
+    The other words are those beside the word in the same texts; None where a table knows fewer than two of them.
+    """
+    vectors = use_vectors(model, uses, [layer])[layer].astype(np.float64)
+    cosines = np.array([[_cosine(first, second) for second in vectors] for first in vectors])
+    return cosines, _mean_cosine(model, [other for use in uses for other in _others(use)], layer)
+
+
+def mean_of_others(model: Any, uses: Sequence[Use], layer: str, count: int = 200, seed: int = 0) -> float | None:
+    """Mean cosine of other words near the uses, one word from each of `count` texts, keyed (Ethayarajh 2019)."""
+    random, found = random_for(seed, "others"), []
+    for i in random.permutation(len(uses))[:count]:
+        others = _others(uses[i])
+        if others:
+            found.append(others[int(random.integers(len(others)))])
+    return _mean_cosine(model, found, layer)
+
+
+def _others(use: Use) -> list[Use]:
+    own = use.word.casefold()
+    return [Use(use.text, a, b) for a, b in zip(*(bounds.tolist() for bounds in word_bounds(use.text)), strict=True)
+            if use.text[a:b].casefold() != own and (b <= use.start or a >= use.stop)]
+
+
+def _mean_cosine(model: Any, uses: Sequence[Use], layer: str) -> float | None:
+    """Over pairs of different words."""
+    if layer == STATIC:
+        uses = [use for use in uses if model.find_vector(use.word) is not None
+                or model.find_vector(use.word.lower()) is not None]
+    if len({use.word.casefold() for use in uses}) < 2:
+        return None
+    units = normalized(use_vectors(model, uses, [layer])[layer].astype(np.float64))
+    words = np.array([use.word.casefold() for use in uses])
+    return float((units @ units.T)[words[:, None] != words].mean())
+
+
+def _cosine(first: np.ndarray, second: np.ndarray) -> float:
+    if np.array_equal(first, second):
+        return 1.0
+    return float(first @ second / max(float(np.linalg.norm(first) * np.linalg.norm(second)), 1e-12))

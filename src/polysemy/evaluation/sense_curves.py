@@ -27,6 +27,7 @@ from polysemy.text.words import word_spans
 SHOTS = (1, 3, 10, 30)
 DRAWS = 5
 MOST_FREQUENT, CONTEXT, UNTRAINED = "most_frequent", "context", "untrained"
+TRAIN_SHARE = 0.8
 WINDOW = 20
 """words kept on each side of a tagged occurrence"""
 
@@ -52,6 +53,14 @@ def from_occurrences(items: Sequence[Occurrence]) -> list[SenseUse]:
         text = " ".join(item.tokens[first:item.index + WINDOW + 1])
         found.append(SenseUse(item.word, item.sense, Use(text, start, start + len(item.tokens[item.index]), number)))
     return found
+
+
+def split_uses(items: Sequence[SenseUse], seed: int = 0) -> tuple[list[SenseUse], list[SenseUse]]:
+    """Tagged uses of one file, four fifths for training and one for the test; equal texts fall into the same part."""
+    parts: tuple[list[SenseUse], list[SenseUse]] = ([], [])
+    for item in items:
+        parts[random_for(seed, "split", item.use.text).random() >= TRAIN_SHARE].append(item)
+    return parts
 
 
 def judge_tables(tables: Tables, train: Sequence[SenseUse], test: Sequence[SenseUse], *,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,8 +52,8 @@ def group_uses(vectors: np.ndarray, count: int | None = None, seed: int = 0) -> 
     InputError for fewer than two rows a group. Vectors that are all the same (a static word's) are one group.
     """
     n = len(vectors)
-    if count is not None and not 1 <= count <= min(n, 20):
-        raise InputError(f"--senses must be 1..{min(n, 20)} for {n} uses, got {count}")
+    if count is not None and not 1 <= count <= min(n, MOST):
+        raise InputError(f"senses must be 1..{min(n, MOST)} for {n} uses, got {count}")
     units = normalized(vectors.astype(np.float64) - vectors.mean(0, dtype=np.float64))
     if n < 3 or np.ptp(vectors, axis=0).max() <= 1e-6 * max(1e-12, float(np.abs(vectors).max())):
         return Groups(np.zeros(n, np.int64), units, {})
@@ -113,7 +113,7 @@ def centrality(groups: Groups) -> np.ndarray:
 
 
 def telling_words(uses: Sequence[Use], labels: np.ndarray, top: int = 6) -> list[list[tuple[str, float]]]:
-    """For each group the words near its uses that tell it from the others, with the z-score of their log-odds.
+    """For each group the words near its uses that tell it from the others, with their log-odds times its z-score.
 
     Each word counts once a use. Chinese is told by pairs of neighboring characters: one alone seldom is a word. With a
     single group: the words near it most often, with their share of the uses.
@@ -146,7 +146,8 @@ def _near(use: Use) -> set[str]:
 
 
 def _log_odds(counts: Counter[str], total: Counter[str], top: int) -> list[tuple[str, float]]:
-    """Words by z = difference of log-odds over its deviation, highest first; only those the group has more of."""
+    """Words by d * z, d the difference of log-odds and z = d over its deviation, highest first; only those with z > 1.
+    """
     n, everything = sum(counts.values()), sum(total.values())
     scored = []
     for word, count in counts.items():
@@ -154,8 +155,9 @@ def _log_odds(counts: Counter[str], total: Counter[str], top: int) -> list[tuple
         rest = total[word] - count
         inside, outside = count + prior, rest + prior
         odds = np.log(inside / (n + PRIOR - inside)) - np.log(outside / (everything - n + PRIOR - outside))
-        if count >= LEAST and odds > 0:
-            scored.append((float(odds / np.sqrt(1 / inside + 1 / outside)), word))
+        z = odds / np.sqrt(1 / inside + 1 / outside)
+        if count >= LEAST and z > 1:  # times the odds: a word of every sentence has a high z by its count alone
+            scored.append((float(z * odds), word))
     return [(word, score) for score, word in sorted(scored, key=lambda pair: (-pair[0], pair[1]))[:top]]
 
 
@@ -178,3 +180,25 @@ def self_similarity(vectors: np.ndarray) -> float:
     units = normalized(vectors.astype(np.float64))
     n = len(units)
     return 1.0 if n < 2 else float((np.square(np.linalg.norm(units.sum(0))) - n) / (n * (n - 1)))
+
+
+def usage_map(uses: Sequence[Use], vectors: np.ndarray, count: int | None = None, seed: int = 0) -> dict[str, Any]:
+    """All that a page or a table tells of the uses of a word, as plain values.
+
+    {"uses": [{left, word, right, document, sense, x, y, central}], "senses": [{words, count, examples}], "silhouettes",
+    "shown", "self_similarity"}; examples are numbers of uses, the most central first.
+    """
+    groups = group_uses(vectors, count, seed)
+    central, (places, shown) = centrality(groups), plane(groups.units)
+    telling = telling_words(uses, groups.labels)
+    senses = []
+    for number in range(groups.count):
+        members = np.flatnonzero(groups.labels == number)
+        order = members[np.argsort(-central[members], kind="stable")]
+        senses.append({"words": [word for word, _ in telling[number]], "count": len(members),
+                       "examples": order.tolist()})
+    rows = [{"left": use.text[:use.start], "word": use.word, "right": use.text[use.stop:], "document": use.document,
+             "sense": int(groups.labels[i]), "x": float(places[i, 0]), "y": float(places[i, 1]),
+             "central": float(central[i])} for i, use in enumerate(uses)]
+    return {"uses": rows, "senses": senses, "silhouettes": {str(k): fit for k, fit in groups.silhouettes.items()},
+            "shown": shown, "self_similarity": self_similarity(vectors)}

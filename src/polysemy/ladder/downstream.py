@@ -48,7 +48,7 @@ Learn = Callable[[Work, Rung, Path, Path], Learned]
 
 
 def learn_labels(work: Work, rung: Rung, run: Path, out: Path) -> dict[str, Any]:
-    """Plain values: score (accuracy), interval, metrics, seconds, how it was done, and whether each answer was right."""
+    """Plain values: score (accuracy), interval, metrics, seconds, how it was done, `right` (0 or 1) of each text."""
     labels = labels_in(work)
     learn: Learn = resolve(rung.learn)
     start, clock = time.perf_counter(), time.process_time()

@@ -31,8 +31,9 @@ def judge_rung(work: Work, built: Built) -> dict[str, Any]:
     if not answers_gaps(built.model):
         passages = passages_of(work.split.test, words=QUICK_LOSS_WORDS)
         assert built.folder is not None
+        why = LABELS_ONLY if hasattr(built.model, "predict_many") else EMBEDS_ONLY
         return {"cloze": None, "seconds": built.seconds, "bytes": built.bytes, "parameters": built.parameters,
-                "settings": built.settings, "remarks": [*built.remarks, LABELS_ONLY if hasattr(built.model, "predict_many") else EMBEDS_ONLY],
+                "settings": built.settings, "remarks": [*built.remarks, why],
                 **_speed(built.folder, passages, work)}
     result = judge(built.model, work.items)
     found: dict[str, Any] = {"cloze": result.summary(seed=work.seed), "answers": result.to_dict(),

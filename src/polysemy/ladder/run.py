@@ -136,10 +136,10 @@ class _Ladder:
                 self.tell(f"{step}: done before", False)
             else:
                 self.tell(f"{step} ...", True)
-                self._contained(lambda rung=rung, number=number: self._climb_one(work, rung, number), rung, step, errors)
+                self._contained(lambda: self._climb_one(work, rung, number), rung, step, errors)  # noqa: B023
             if self.labels is not None and rung.name not in errors and not self._learned(rung).is_file():
                 self.tell(f"{step}: learning the labels ...", True)
-                self._contained(lambda rung=rung, step=step: self._learn_one(work, rung, step), rung, step, unlearned)
+                self._contained(lambda: self._learn_one(work, rung, step), rung, step, unlearned)  # noqa: B023
         return self._report(work, errors, unlearned)
 
     def _contained(self, work: Callable[[], None], rung: Rung, step: str, errors: dict[str, str]) -> None:

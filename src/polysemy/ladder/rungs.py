@@ -78,8 +78,9 @@ NEAR = {"window": "2", "epochs": "20"}
 RUNGS: dict[str, Rung] = {rung.name: rung for rung in (
     _control("unigram", "count_words", "majority", "nothing but how frequent a word is", "one pass over the text",
              "the floor: it must be at chance"),
-    _control("bigram", "count_bigrams", "count_classes", "one word on each side", "one pass over the text, a table of pairs",
-             "the first minutes, tiny texts, no hardware at all", counts=True),
+    _control("bigram", "count_bigrams", "count_classes", "one word on each side",
+             "one pass over the text, a table of pairs", "the first minutes, tiny texts, no hardware at all",
+             counts=True),
     _control("random weights", "draw_weights", "fine_tune_random", "both sides, but it has learned nothing", "nothing",
              "the check that no answer leaks through the machinery"),
     _words("ngram", "ngram", "up to four words on the left, and through the words that follow the right",

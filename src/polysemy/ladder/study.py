@@ -34,9 +34,9 @@ METHOD = (
 
 
 LABEL_METHOD = (
-    "Labels: every rung was fine-tuned on the same labeled texts within a quarter of its minutes, one seed; epochs were "
-    "chosen by a part that the score does not count. Word vectors are averaged over a text, then fine-tuned too; counts "
-    "become an n-gram model a label under Bayes' rule. Two controls know the labeled texts alone: fastText's "
+    "Labels: every rung was fine-tuned on the same labeled texts within a quarter of its minutes, one seed; epochs "
+    "were chosen by a part that the score does not count. Word vectors are averaged over a text, then fine-tuned too; "
+    "counts become an n-gram model a label under Bayes' rule. Two controls know the labeled texts alone: fastText's "
     "classifier, and the body that was never pretrained."
 )
 

@@ -110,10 +110,11 @@ def read_modules(source: Path) -> tuple[Path, Embed]:
     kinds = [str(entry.get("type", "")).rpartition(".")[2] for entry in modules]
     for entry, kind in zip(modules, kinds, strict=True):
         if kind not in KNOWN or not str(entry.get("type", "")).startswith("sentence_transformers."):
-            raise InputError(f"modules must be {', '.join(KNOWN)} of sentence-transformers, got {entry.get('type')!r} in "
-                             f"{path}; its vectors cannot be computed here")
+            raise InputError(f"modules must be {', '.join(KNOWN)} of sentence-transformers, got {entry.get('type')!r} "
+                             f"in {path}; its vectors cannot be computed here")
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        raise InputError(f"modules must be Transformer, Pooling and perhaps Normalize, got {', '.join(kinds)} in {path}")
+        raise InputError(f"modules must be Transformer, Pooling and perhaps Normalize, got {', '.join(kinds)} in "
+                         f"{path}")
     places = [source if not entry.get("path") else inside(source, str(entry["path"])) for entry in modules]
     prompts = source / "config_sentence_transformers.json"
     default = read_json(prompts).get("default_prompt_name") if prompts.is_file() else None
@@ -134,5 +135,6 @@ def _pooling(path: Path) -> Any:
         modes = [names.get(key, key.removeprefix("pooling_mode_")) for key, value in config.items()
                  if key.startswith("pooling_mode_") and value is True]
     if len(modes) != 1 or modes[0] not in POOLING_KEYS:
-        raise InputError(f"pooling must be one of {', '.join(POOLING_KEYS)}, got {', '.join(modes) or 'none'} in {path}")
+        raise InputError(f"pooling must be one of {', '.join(POOLING_KEYS)}, got {', '.join(modes) or 'none'} in "
+                         f"{path}")
     return modes[0]

@@ -16,13 +16,10 @@ from torch import Tensor, nn
 from polysemy.artifact import read_folder
 from polysemy.errors import InputError
 from polysemy.models.carry import Carry
-from polysemy.models.language_model import LanguageModel
 from polysemy.models.pretrained import WEIGHTS, PretrainingModel, know_pieces
 from polysemy.models.recipe import PretrainingConfig
-from polysemy.models.static_body import StaticConfig
-from polysemy.models.static_text import StaticText
+from polysemy.models.task_use import reader_class
 from polysemy.models.tasks import Embed, task_of
-from polysemy.models.text_encoder import TextEncoder
 from polysemy.models.text_model import Row, TextModel
 from polysemy.nn.pooling import POOLINGS, Pooling, pool, pooled_places
 from polysemy.text.encoding import Encoding
@@ -62,7 +59,6 @@ class SentenceVectors(TextModel):
             raise InputError(f"task.dimensions must be at most the {size} numbers of a vector, got {task.dimensions}")
         super().__init__(reader.model, reader.tokenizer, reader.config)
         self.reader, self.task, self.length = reader, task, reader.length
-        self.two_sided = reader.two_sided  # pyright: ignore[reportAttributeAccessIssue]
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -78,7 +74,7 @@ class SentenceVectors(TextModel):
                              f"{tokenizer.vocab_size} in {folder}; it is not the one the model was trained with")
         model = PretrainingModel.load(config.model, (), opened.file(WEIGHTS))
         know_pieces(model, tokenizer)
-        return cls(reader_of(model, tokenizer, config), task)
+        return cls(reader_class(config)(model, tokenizer, config), task)
 
     def embed(self, texts: Sequence[str], *, layer: int | str = -1, pooling: str | None = None,
               pairs: Sequence[str] | None = None, batch_size: int | None = None, dimensions: int | None = None,
@@ -102,6 +98,11 @@ class SentenceVectors(TextModel):
         dimensions = dimensions or self.task.dimensions
         return finished(vectors, dimensions, self.task.normalize if normalize is None else normalize)
 
+    @property
+    def two_sided(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether a token is read with what stands on both sides."""
+        return self.reader.two_sided
+
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Pieces and offsets of each text, without special tokens."""
         return self.reader.encode(texts)
@@ -113,13 +114,6 @@ class SentenceVectors(TextModel):
     def specials(self, pair: bool) -> int:
         """Special tokens around a text or a pair."""
         return self.reader.specials(pair)
-
-
-def reader_of(model: PretrainingModel, tokenizer: Tokenizer, config: PretrainingConfig) -> TextModel:
-    """The model in use that reads text as its recipe does."""
-    if isinstance(config.model, StaticConfig):
-        return StaticText(model, tokenizer, config)
-    return (LanguageModel if "next_token" in config.heads else TextEncoder)(model, tokenizer, config)
 
 
 def finished(vectors: np.ndarray, dimensions: int | None, normalize: bool) -> np.ndarray:

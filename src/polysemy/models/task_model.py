@@ -235,7 +235,7 @@ def _head(size: int, task: Task, head: HeadConfig) -> nn.Module:
         case Span():
             return SpanHead(size, head)
         case Embed():
-            return nn.Identity()
+            raise InputError("task must have a head, got embed; a body that embeds has none (models/sentence_vectors)")
 
 
 def _mix(config: BodyConfig, head: HeadConfig) -> tuple[Any, int]:

@@ -17,7 +17,7 @@ from polysemy.models.predictions import Prediction
 from polysemy.models.pretrained import WEIGHTS, know_pieces
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.models.task_model import TaskModel
-from polysemy.models.tasks import Classify, Embed, Regress, Span, Tag, Task, kind_of, reads_pairs, task_of
+from polysemy.models.tasks import Classify, Regress, Span, Tag, Task, kind_of, reads_pairs, task_of
 from polysemy.models.text_model import Row, TextModel
 from polysemy.nn.task_heads import HeadConfig
 from polysemy.text.encoding import Encoding
@@ -100,8 +100,6 @@ class TaskUser(TextModel):
     def predict_rows(self, rows: TaskRows, examples: Examples, sources: Sequence[Source] | None = None
                      ) -> list[Prediction]:
         """`predict` for rows that were made of these examples before; `sources`: where given words stand in a text."""
-        if isinstance(self.task, Embed):
-            raise InputError("task must give labels, values, tags or answers to predict, got embed; use embed")
         found: list[Any] = [None] * len(rows)
         for batch, logits in self.logits_of(rows):
             splits = _splits(batch)
@@ -126,21 +124,6 @@ class TaskUser(TextModel):
             arrays = {name: getattr(batch, name) for name in ("ids", "positions", "segments", "documents", "at")}
             tensors: dict[str, Tensor] = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
             yield batch, self._task_model.logits(tensors).float().cpu().numpy()
-
-    def embed(self, texts: Sequence[str], *, layer: int | str = -1, pooling: str | None = None,
-              pairs: Sequence[str] | None = None, batch_size: int | None = None) -> Any:
-        """See `TextModel.embed`; a model that was trained to embed pools, cuts and norms as its task says.
-
-        Another pooling gives the plain states.
-        """
-        task = self.task
-        if pooling is not None or not isinstance(task, Embed):
-            return super().embed(texts, layer=layer, pooling=pooling or "mean", pairs=pairs, batch_size=batch_size)
-        found = super().embed(texts, layer=layer, pooling=task.pooling, pairs=pairs, batch_size=batch_size)
-        found = found[:, :task.dimensions]
-        if task.normalize:
-            found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-        return found
 
     # from numbers to predictions
 

@@ -7,8 +7,8 @@ done once a word and the rest is adding (or multiplying) rows that lie in the ca
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from polysemy.machine_code import compiled
 from polysemy.models.vector_search import TINY, normalized
 
 BLOCK_BYTES = 32 << 20
@@ -37,7 +37,7 @@ def answers(
     return best_row
 
 
-@njit(nogil=True, cache=True, fastmath={"nsz", "arcp", "contract", "reassoc"})
+@compiled(fastmath={"nsz", "arcp", "contract", "reassoc"})
 def _combine(found, places, questions, rows, multiply, best_score, best_row):  # pragma: no cover - compiled
     """Raise each question's best score over one block of rows; an equal score does not replace an earlier row."""
     count = found.shape[1]

@@ -7,7 +7,8 @@ as `np.float32(text)` does. A float32 is written with the fewest digits (at most
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from polysemy.machine_code import compiled
 
 FINE, NO_NUMBER, NOT_FINITE, TOO_FEW, TOO_MANY, NO_WORD, LONG_WORD, LINE_IN_WORD, CUT = range(9)
 """What is wrong with a row."""
@@ -18,7 +19,7 @@ LONGEST_NUMBER = 16
 """Bytes that a written number takes at most, with the space after it."""
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def count_lines(data):  # pragma: no cover - compiled
     """Line feeds in a uint8 array."""
     total = 0
@@ -27,7 +28,7 @@ def count_lines(data):  # pragma: no cover - compiled
     return total
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _number(data, start, stop):  # pragma: no cover - compiled
     """(what is wrong, value) of the decimal in data[start:stop]."""
     at, negative = start, False
@@ -91,7 +92,7 @@ def _number(data, start, stop):  # pragma: no cover - compiled
     return FINE, -value if negative else value
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def numbers_at_end(data, start, stop):  # pragma: no cover - compiled
     """(numbers at the end of data[start:stop], the first field never counted; fields in all)."""
     numbers, fields, going = 0, 0, True
@@ -114,7 +115,7 @@ def numbers_at_end(data, start, stop):  # pragma: no cover - compiled
     return numbers, fields
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def parse_rows(data, start, vectors, words, limit):  # pragma: no cover - compiled
     """Read rows `word numbers...` from data[start:] into vectors (rows, size) and words int64 (rows, 2) (start, stop).
 
@@ -161,7 +162,7 @@ def parse_rows(data, start, vectors, words, limit):  # pragma: no cover - compil
     return row, FINE, line, min(at, total)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def parse_binary(data, start, vectors, words, longest):  # pragma: no cover - compiled
     """Read `word SPACE float32...` from data[start:] into vectors, uint8 (rows, 4 size), and words int64 (rows, 2).
 
@@ -193,7 +194,7 @@ def parse_binary(data, start, vectors, words, longest):  # pragma: no cover - co
     return len(vectors), FINE, at
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def join_words(data, words):  # pragma: no cover - compiled
     """uint8: the words, each followed by a line feed."""
     size = 0
@@ -210,7 +211,7 @@ def join_words(data, words):  # pragma: no cover - compiled
     return result
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def write_rows(vectors, words, bounds, out):  # pragma: no cover - compiled
     """Lines `word numbers` into uint8 `out`; word i is words[bounds[i]:bounds[i + 1]]. Returns the bytes written."""
     at = 0
@@ -226,7 +227,7 @@ def write_rows(vectors, words, bounds, out):  # pragma: no cover - compiled
     return at
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _decimal(value, out, at):  # pragma: no cover - compiled
     """Write a finite float32 in its shortest decimal; returns the place after it."""
     x = float(value)
@@ -295,7 +296,7 @@ def _decimal(value, out, at):  # pragma: no cover - compiled
     return at + 1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _scaled(x, power):  # pragma: no cover - compiled
     """x times ten to the power, exactly rounded where the power of ten is exact."""
     while power > 22:

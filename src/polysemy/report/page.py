@@ -212,7 +212,7 @@ def _task(study: Mapping[str, Any], rungs: Sequence[Mapping[str, Any]]) -> list[
         found = rung["downstream"]
         low, high = found.get("interval") or (None, None)
         rows.append({"label": rung["label"], "tint": rung["tint"], "score": wording.percent(found.get("score")),
-                     "interval": wording.NOTHING if low is None else f"{wording.percent(low)} to {wording.percent(high)}",
+                     "interval": f"{wording.percent(low)} to {wording.percent(high)}" if low else wording.NOTHING,
                      "f1": wording.number((found.get("metrics") or {}).get("macro_f1"), 3),
                      "seconds": wording.duration(found.get("cpu_seconds")),
                      "how": found.get("how") or f"failed: {found.get('error')}"})

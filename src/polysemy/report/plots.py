@@ -152,8 +152,7 @@ def label_bars(rungs: Sequence[Rung]) -> Figure | None:
         write(axes, found["interval"][1], place, f" {wording.percent(found['score'])}", fontsize=8.5, va="center")
         write(axes, -0.015, place, _short(rung["label"]), color=tint, va="center", ha="right",
               transform=axes.get_yaxis_transform())
-    low = min([rung["downstream"]["interval"][0] for rung in shown] + ([] if floor is None else [floor]))
-    axes.set_xlim(max(0.0, math.floor(10 * low - 0.5) / 10), min(1.12, max(r["downstream"]["interval"][1] for r in shown) * 1.13))
+    axes.set_xlim(0, 1.13 * max(rung["downstream"]["interval"][1] for rung in shown))
     if floor is not None:
         axes.axvline(floor, color=color("muted"), linewidth=0.9, linestyle=":")
         write(axes, floor, 1.01, "most frequent label", fontsize=8, color=color("muted"), va="bottom", ha="left",

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from polysemy.machine_code import compiled
 from polysemy.text.fast_cutting import cut_word
 
 LONGEST_KEPT = 16  # characters of a word in the cache
@@ -28,7 +28,7 @@ class Cache(NamedTuple):
     state: np.ndarray  # int64 (3,)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def key_of(text, at, end):
     """(low, high, 0) with the characters of a word in 16 bytes, or (a hash, 0, 1) if they do not fit."""
     low, high, seen = np.uint64(0), np.uint64(0), np.uint32(0)
@@ -48,14 +48,14 @@ def key_of(text, at, end):
     return low, np.uint64(0), 1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def hash_of(low, high, before):
     mixed = (low + np.uint64(before)) * FACTOR
     mixed = (mixed ^ mixed >> HALF ^ high) * FACTOR_2
     return mixed ^ mixed >> HALF
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def same_text(text, at, size, known, start):
     equal = True
     for place in range(size):
@@ -63,7 +63,7 @@ def same_text(text, at, size, known, start):
     return equal
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def new_word(text, at, end, before, key, characters, vocabulary, cache, scratch):
     """Cut a word that was not met before and keep it; returns its row, or -1 when the library must do the text."""
     count = cut_word(text, at, end, before, characters, vocabulary, scratch)
@@ -72,7 +72,7 @@ def new_word(text, at, end, before, key, characters, vocabulary, cache, scratch)
     return _remember(text[at:end], key, count, cache, scratch.pieces)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _remember(word, key, count, cache, pieces):
     """Keep a word and return its row; when there is no room left the cache is emptied first.
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from polysemy.machine_code import compiled
 from polysemy.text.fast_tables import BPE, INTRICATE, WORDPIECE
 from polysemy.text.trie import child
 
@@ -34,7 +34,7 @@ class Scratch(NamedTuple):
     pieces: np.ndarray  # int32 (n, 3)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def fill_pairs(keys, results, pairs):
     """Hash table of the merges: key, rank << 32 | result. Of a pair given twice the last counts, as in the library."""
     for rank in range(len(keys)):
@@ -43,7 +43,7 @@ def fill_pairs(keys, results, pairs):
         pairs[slot, 1] = np.int64(rank) << 32 | results[rank]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def cut_word(text, at, end, before, characters, vocabulary, scratch):
     """Cut a word into scratch.pieces; returns their number, or -1 when the library must do it."""
     form, origin = scratch.form, scratch.origin
@@ -77,7 +77,7 @@ def cut_word(text, at, end, before, characters, vocabulary, scratch):
     return count
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _put(number, piece, start, end, scratch):
     """One piece over the normalized characters start..end (stop excluded), with its span in the raw word."""
     scratch.pieces[number, 0] = piece
@@ -85,7 +85,7 @@ def _put(number, piece, start, end, scratch):
     scratch.pieces[number, 2] = scratch.origin[end - 1] + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _wordpiece(size, vocabulary, scratch):
     """Greedy longest match from the left; a word that cannot be finished is one unknown piece."""
     start, count = np.int64(0), np.int64(0)
@@ -110,7 +110,7 @@ def _wordpiece(size, vocabulary, scratch):
     return count
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _first_symbols(size, vocabulary, scratch):
     """The characters (or bytes) of a word as ids, starts and ends the characters they lie in. Returns how many."""
     count = 0
@@ -146,7 +146,7 @@ def _first_symbols(size, vocabulary, scratch):
     return count
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _merge(size, vocabulary, scratch):
     """Byte-pair encoding: the pair of lowest rank, leftmost first, becomes one symbol until no pair is known.
 
@@ -185,14 +185,14 @@ def _merge(size, vocabulary, scratch):
     return number
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _order(left, right, at, pairs):
     """Rank of a pair in the high bits, its place in the low ones; NO_PAIR when it is never merged."""
     slot = slot_of_pair(pairs, left << 32 | right)
     return np.int32(pairs[slot, 1] >> 32 << MERGED_BITS | at) if pairs[slot, 0] >= 0 else NO_PAIR
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def slot_of_pair(pairs, key):
     """Where a pair stands in the table, or the empty slot where it belongs."""
     mask = len(pairs) - 1
@@ -203,7 +203,7 @@ def slot_of_pair(pairs, key):
     return slot
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _unigram(size, vocabulary, scratch):
     """The segmentation of highest total score; a character without a piece is unknown, neighbours in one piece."""
     values, back, piece_at = scratch.values, scratch.ends, scratch.symbols
@@ -232,7 +232,7 @@ def _unigram(size, vocabulary, scratch):
     return _read_back(size, vocabulary, scratch)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _read_back(size, vocabulary, scratch):
     count, end = np.int64(0), np.int64(size)
     while end > 0:  # from the right, then turned round

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from polysemy.machine_code import compiled
 from polysemy.text.fast_cache import (
     FACTS,
     FIVE,
@@ -63,7 +63,7 @@ class Given(NamedTuple):
     pieces: np.ndarray
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def survey(text, classes, unseen):
     """(number of characters without a class, each noted in `unseen` up to its size; number of intricate ones)"""
     count, intricate = 0, 0
@@ -78,7 +78,7 @@ def survey(text, classes, unseen):
     return count, intricate
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def intricate_stretches(text, classes, bounds, rows, firsts, stops):
     """Fill row, first, stop of the stretches between white space with intricate characters inside; returns how many."""
     count, row, at = 0, 0, 0
@@ -99,7 +99,7 @@ def intricate_stretches(text, classes, bounds, rows, firsts, stops):
     return count
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def encode_rows(rule, text, bounds, row, characters, vocabulary, cache, scratch, given, output, splits):
     """Encode rows from `row` on; returns (next row, DONE | FULL | LEAVE_ROW). A row is written whole or not at all.
 
@@ -171,7 +171,7 @@ def encode_rows(rule, text, bounds, row, characters, vocabulary, cache, scratch,
     return row, DONE
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _next_word(rule, text, at, stop, first, classes, forms):
     """(start, end, what stands before) of the next word of the text; start = end when there is none."""
     if rule == BERT_RULE:
@@ -181,7 +181,7 @@ def _next_word(rule, text, at, stop, first, classes, forms):
     return _next_marked(text, at, stop, classes, first)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _copy_given(given, number, offset, out, output):
     for at in range(given.splits[number], given.splits[number + 1]):
         output.ids[out] = given.pieces[at, 0]
@@ -190,7 +190,7 @@ def _copy_given(given, number, offset, out, output):
         out += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _next_bert(text, at, stop, classes):
     """A run of letters, or one sign or Chinese character."""
     while at < stop and (classes[text[at]] == SPACE or classes[text[at]] == DELETED):
@@ -204,7 +204,7 @@ def _next_bert(text, at, stop, classes):
     return at, end, PLAIN
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _next_marked(text, at, stop, classes, first):
     """The next run of one class; a space before it, or the beginning of the text, belongs to it."""
     while at < stop and classes[text[at]] == SPACE:
@@ -218,7 +218,7 @@ def _next_marked(text, at, stop, classes, first):
     return at, end, SPACED if at == first or classes[text[at - 1]] == SPACE else PLAIN
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _next_gpt2(text, at, stop, classes, forms, spaced):
     """The next match of GPT-2's pattern: contraction, run of one class with one space before it, or white space.
 
@@ -247,7 +247,7 @@ def _next_gpt2(text, at, stop, classes, forms, spaced):
     return at, end, before
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _contraction(text, at, stop, forms):
     """Where an English contraction ('s 't 're 've 'm 'll 'd) that begins at `at` ends, or `at`."""
     if forms[text[at]] != 39 or at + 1 >= stop:

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import functools
 
-import numba
 import numpy as np
 
+from polysemy.machine_code import compiled
 from polysemy.text import sentences as rules
 from polysemy.text.abbreviations import ABBREVIATIONS, ALSO_WORDS, BEFORE_NAMES
 
@@ -43,12 +43,12 @@ def tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return kinds, np.array([packed for packed, _ in words], np.uint64), np.array(names, np.uint8)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def kind_of(code, kinds):
     return kinds[code] if code < LAST_KIND else np.uint8(WIDE if code <= LAST_HAN else 0)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def end_of_marks(codes, kinds, at, stop):
     """Where a match of END that begins at `at` ends, -1 if there is none."""
     if at > 0 and _western(codes[at]) and _western(codes[at - 1]):
@@ -68,12 +68,12 @@ def end_of_marks(codes, kinds, at, stop):
     return end if end == stop or kind_of(codes[end], kinds) & (SPACE | WIDE) else -1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _western(code):
     return _among(code, WESTERN)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def verdict_on(codes, kinds, abbreviations, names, start, first, end, stop):
     """What `sentences.border` says of the marks first..end of a sentence that began at `start`; UNSURE: ask it."""
     if not _western(codes[first]):
@@ -101,7 +101,7 @@ def verdict_on(codes, kinds, abbreviations, names, start, first, end, stop):
     return SOFT if kind_of(codes[word], kinds) & LOWER else ENDS
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _next_word(codes, kinds, end, stop):
     """Where, behind one space and perhaps openers, a letter that is large or small stands; -1: there is something else.
 
@@ -119,7 +119,7 @@ def _next_word(codes, kinds, end, stop):
     return at if at < stop and kind_of(codes[at], kinds) & wanted else -1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _perhaps_said(codes, kinds, word, stop):
     """Could the expression SAID match here: one or two names, and a word that begins like one of its verbs?"""
     at = word
@@ -139,7 +139,7 @@ def _perhaps_said(codes, kinds, word, stop):
     return _among(packed, VERBS)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _abbreviation(codes, kinds, abbreviations, names, start, first):
     """Is the word before a full stop an abbreviation whatever follows (NAME), or may it be one (PERHAPS)?"""
     at, packed, odd = first, np.uint64(0), False
@@ -161,7 +161,7 @@ def _abbreviation(codes, kinds, abbreviations, names, start, first):
     return names[place] if place < len(abbreviations) and abbreviations[place] == packed else NO
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _perhaps_listed(codes, start, first):
     """Could the sentence so far be a number or letter of a list: at most a bracket and five signs of that kind?"""
     at = start + 1 if codes[start] == ROUND or codes[start] == SQUARE else start
@@ -172,7 +172,7 @@ def _perhaps_listed(codes, start, first):
     return first - at < 6
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _among(code, signs):
     for sign in signs:  # noqa: SIM110, Numba knows no any()
         if code == sign:

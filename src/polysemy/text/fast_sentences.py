@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 
+from polysemy.machine_code import compiled
 from polysemy.text import sentences as rules
 from polysemy.text.fast_marks import (
     ENDS,
@@ -86,7 +86,7 @@ def _paragraphs(codes: np.ndarray, texts: Sequence[str], bounds: np.ndarray) -> 
     return lines[np.argsort(lines[:, 0])]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def find_lines(codes, kinds, bounds, lines):
     """Fill start, stop and text of the lines that hold more than white space, stripped; how many there are."""
     count = 0
@@ -108,7 +108,7 @@ def find_lines(codes, kinds, bounds, lines):
     return count
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def find_sentences(codes, kinds, abbreviations, names, paragraphs, state, soft, found):
     """Fill `found` until the plain rules must decide (ASK) or all is DONE.
 

@@ -2,8 +2,7 @@
 
 Compiled twins of `runtime.random_for` for inner loops. The hash is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014):
 its output i is a bijective mix of key + i * gamma, so any number of a stream is had without those before it.
-Importing this file imports Numba; import it inside functions. Numba does not see that a function in another file has
-changed: delete the .nbi files after a change here (a test compares the compiled loops with plain Python).
+Importing this file imports Numba; import it inside functions.
 """
 from __future__ import annotations
 
@@ -28,13 +27,9 @@ def compiled(function: Callable[..., Any], *signature: str) -> Callable[..., Any
     """
     if os.environ.get("POLYSEMY_PLAIN") == "1":
         return np.errstate(over="ignore")(function)
-    import numba
+    from polysemy import machine_code
 
-    njit: Any = numba.njit
-    try:
-        return njit(*signature, cache=True, nogil=True)(function)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return njit(*signature, nogil=True)(function)
+    return machine_code.compiled(function, signature=signature)
 
 
 def compiled_for(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -204,7 +204,8 @@ def _read_table(file: LabelFile, kind: str, wanted: Mapping[str, str], labels: b
     """(examples, what was taken, the same as `columns`, headings)."""
     rows, form = _open(file, kind, labels)
     if form == "lines":
-        return [_example(file, line, {"text": cells[0]}, kind, labels) for line, cells in rows], "one text a line", "", ()
+        return [_example(file, line, {"text": cells[0]}, kind, labels)
+                for line, cells in rows], "one text a line", "", ()
     if form == "prefixed":
         return [_example(file, line, {"text": cells[0], "label": cells[1]}, kind, labels)
                 for line, cells in rows], f"labels by {PREFIX}", "", ()

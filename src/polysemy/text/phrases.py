@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numba
 import numpy as np
 
 from polysemy.artifact import read_json, write_json
 from polysemy.config import Config
 from polysemy.errors import InputError
+from polysemy.machine_code import compiled
 from polysemy.text.encoded import EncodedText
 from polysemy.text.vocabulary import MAX_WORDS, UNKNOWN, Vocabulary
 from polysemy.text.word_store import GONE, drop_unknown, renumber_all
@@ -231,7 +231,7 @@ def _refill(keys: np.ndarray, values: np.ndarray, size: int) -> tuple[np.ndarray
     return table, found
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _slot(keys, key):
     mask = np.uint64(keys.shape[0] - 1)
     mixed = key * FACTOR
@@ -241,7 +241,7 @@ def _slot(keys, key):
     return slot
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _fill(keys, values, table, found):
     for i in range(keys.shape[0]):
         slot = _slot(table, keys[i])
@@ -249,7 +249,7 @@ def _fill(keys, values, table, found):
         found[slot] = values[i]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _count(tokens, start, stop, keys, counts, used):
     """Count the pairs that begin at start .. stop - 1, until half the slots are used: (where it ended, slots used)."""
     for i in range(start, stop):
@@ -266,7 +266,7 @@ def _count(tokens, start, stop, keys, counts, used):
     return stop, used
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _join(tokens, keys, rows, numbers, out):
     """Write the tokens with pairs joined to `out`, which may be `tokens`; how many there are."""
     size, i = 0, 0

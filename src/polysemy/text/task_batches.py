@@ -1,8 +1,8 @@
 """Batches of a task: `batches[t]` is a pure function of (rows, batch size, seed, t), like those of pretraining.
 
 An epoch shows every row once.  Rows of like length share a batch: the rows of an epoch are shuffled, cut into blocks of
-BLOCK batches, sorted by length within a block, and the batches of all blocks are shuffled again.  So a batch holds
-little padding, and what it holds and when it comes stays random.
+some batches, sorted by length within a block, and the batches of all blocks are shuffled again (`text.task_order`).  So
+a batch holds little padding, and what it holds and when it comes stays random.
 """
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from polysemy.errors import InputError
-from polysemy.runtime import random_for
 from polysemy.text.rows import ranges
+from polysemy.text.task_order import epoch_order
 from polysemy.text.task_rows import TaskRows
 
-BLOCK = 50
-"""batches whose rows are sorted by length together"""
 EPOCHS_KEPT = 3
 
 
@@ -171,25 +169,10 @@ class TaskBatches:
     def order(self, epoch: int) -> np.ndarray:
         """The units of an epoch in the order they are shown; the last few are kept in memory."""
         if epoch not in self._orders:
-            self._orders[epoch] = _order(self.rows, self.batch_size, self.seed, epoch)
+            self._orders[epoch] = epoch_order(self.rows, self.batch_size, self.seed, epoch)
             while len(self._orders) > EPOCHS_KEPT:
                 self._orders.popitem(last=False)
         return self._orders[epoch]
-
-
-def _order(rows: TaskRows, size: int, seed: int, epoch: int) -> np.ndarray:
-    """All units once: a head that fills up the last batch of the epoch before, whole batches, a tail."""
-    n = rows.num_units
-    random = random_for("task batches", seed, epoch)
-    order = random.permutation(n)
-    head = min(-epoch * n % size, n)
-    tail = (n - head) % size
-    whole = order[head:n - tail]
-    blocks = [whole[start:start + BLOCK * size] for start in range(0, len(whole), BLOCK * size)]
-    groups = [group for block in blocks
-              for group in block[np.argsort(rows.unit_lengths[block], kind="stable")].reshape(-1, size)]
-    shuffled = [groups[i] for i in random.permutation(len(groups))]
-    return np.concatenate([order[:head], *shuffled, order[n - tail:]])
 
 
 def in_order_of_length(rows: TaskRows, tokens: int = 8192) -> Iterator[TaskBatch]:

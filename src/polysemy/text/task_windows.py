@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from polysemy.text.labeled import Examples
 
 LONGEST_QUERY = 64
+"""tokens of a question that are shown, as in run_squad"""
+LEFT_FOR_CONTEXT = 16
+"""tokens that a question leaves to its context, or half of the room where there is less"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +100,7 @@ def span_windows(examples: Examples, queries: np.ndarray, encodings: Sequence[En
     """
     if stride < 1:
         raise InputError(f"stride must be at least 1 token, got {stride}")
-    shown = np.minimum(np.minimum(queries, LONGEST_QUERY), max(room // 2, 1))
+    shown = np.minimum(queries, min(LONGEST_QUERY, max(room - LEFT_FOR_CONTEXT, room // 2, 1)))
     owners, firsts, counts, bests, inside, answers = [], [], [], [], [], []
     for number, (example, encoding) in enumerate(zip(examples, encodings, strict=True)):
         tokens, space = max(len(encoding.ids), 1), room - int(shown[number])

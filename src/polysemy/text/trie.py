@@ -4,8 +4,9 @@ Keys are node << 21 | code point in an open-addressing table of a power of two. 
 """
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from polysemy.machine_code import compiled
 
 EMPTY = -1
 
@@ -28,7 +29,7 @@ def flatten(words: list[str]) -> tuple[np.ndarray, np.ndarray]:
     return text, np.concatenate([[0], np.cumsum([len(word) for word in words])]).astype(np.int64)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def slot_of(keys, key):
     """Where `key` stands in the table, or the empty slot where it belongs."""
     mask = len(keys) - 1
@@ -39,14 +40,14 @@ def slot_of(keys, key):
     return slot
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def child(keys, children, node, character):
     """The node below `node` for this character, or -1."""
     slot = slot_of(keys, np.int64(node) << 21 | np.int64(character))
     return children[slot] if keys[slot] != EMPTY else np.int32(-1)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def fill(text, firsts, lengths, keys, children, pieces):
     """Put every substring into empty tables of at least twice as many slots as there are characters."""
     nodes = 1

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
+from polysemy.machine_code import compiled
 from polysemy.text import tokenizer_parts as parts
 from polysemy.text.tokenizer_training import ascii_characters
 from polysemy.text.trie import Trie, child, flatten
@@ -158,7 +158,7 @@ def _digamma(x: np.ndarray) -> np.ndarray:
     return digamma(x)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _matches(text, start, stop, keys, children, pieces, begins, ends, found):
     """Every piece inside text[start:stop] as (begin, end, piece), by begin; returns how many."""
     count = 0
@@ -176,13 +176,13 @@ def _matches(text, start, stop, keys, children, pieces, begins, ends, found):
     return count
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _add_logs(a, b):
     high, low = max(a, b), min(a, b)
     return high if low == -np.inf else high + np.log1p(np.exp(low - high))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _expect(text, starts, weights, keys, children, pieces, scores, expected):
     """Add the expected count of each piece over all segmentations (forward-backward); returns the log-likelihood."""
     longest = np.max(np.diff(starts))
@@ -207,7 +207,7 @@ def _expect(text, starts, weights, keys, children, pieces, scores, expected):
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _best(text, start, stop, keys, children, pieces, scores, whole, values, back):
     """Best segmentation of text[start:stop]: back[i] is the piece that ends at i; `whole` allows one piece for all."""
     size = stop - start
@@ -225,7 +225,7 @@ def _best(text, start, stop, keys, children, pieces, scores, whole, values, back
                 back[end] = piece
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _count_best(text, starts, weights, keys, children, pieces, scores, lengths, counts):
     longest = np.max(np.diff(starts))
     values, back = np.empty(longest + 1), np.empty(longest + 1, np.int64)
@@ -237,7 +237,7 @@ def _count_best(text, starts, weights, keys, children, pieces, scores, lengths, 
             at -= lengths[back[at]]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _losses(text, firsts, lengths, keys, children, pieces, scores, counts):
     """What each piece of several characters is worth: its count times log p(piece) / p(its best replacement)."""
     values, back = np.empty(LONGEST_PIECE + 1), np.empty(LONGEST_PIECE + 1, np.int64)

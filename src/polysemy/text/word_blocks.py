@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from polysemy.errors import InputError
+from polysemy.machine_code import compiled
 from polysemy.text.corpus import Corpus, Document, TextDocuments
 from polysemy.text.counts import ReadingReport
 from polysemy.text.decoding import BYTE_ORDER_MARKS, MAX_NUL_RATE, REPLACEMENT, clean_text, decode_blocks
@@ -102,7 +102,7 @@ def check_nuls(block: Block, nuls: int) -> None:
                          f"{block.text.size:,} bytes; it is binary, or UTF-16 without a byte-order mark")
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def valid_utf8(data: np.ndarray) -> bool:
     """Is it well-formed UTF-8 to its end: no overlong form, no surrogate, nothing above U+10FFFF?"""
     size = data.shape[0]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from polysemy.machine_code import compiled
 from polysemy.text.pages import pages
 
 LOW, HIGH, PLACE, COUNT, NUMBER = range(5)
@@ -70,7 +70,7 @@ def joined(words: Words, rows: np.ndarray) -> np.ndarray:
     return _join(words.rows, words.text, rows, np.empty(size, np.uint8))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _join(rows, text, chosen, out):
     at = 0
     for row in chosen:
@@ -85,12 +85,12 @@ def _join(rows, text, chosen, out):
     return out
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def length_of(rows, row):
     return np.int64((rows[row, PLACE] & SHAPE) >> ONE)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def start_of(rows, row):
     """Where the bytes of a long word begin in `text`."""
     return np.int64(rows[row, PLACE] >> START_SHIFT)
@@ -99,7 +99,7 @@ def start_of(rows, row):
 # The kernels take the four arrays of `Words` one by one: a tuple of arrays costs reference counts in every call.
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def put(slots, rows, text, state, data, eights, start, stop, small):
     """The row of the word data[start:stop] of `padded` data; added with count 0 when it is new.
 
@@ -121,7 +121,7 @@ def put(slots, rows, text, state, data, eights, start, stop, small):
     return _append(slots, rows, text, state, -1 - row, low, high, shape, data, start, small)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def put_row(slots, rows, text, state, others, other_text, row):
     """The row of a word of another table; added with count 0 when it is new."""
     found = find_row(slots, rows, text, others, other_text, row)
@@ -131,14 +131,14 @@ def put_row(slots, rows, text, state, others, other_text, row):
                    others[row, PLACE] & SHAPE, other_text, start_of(others, row), False)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def find_row(slots, rows, text, others, other_text, row):
     """The row of a word of another table; below 0 when it has none."""
     return _find(slots, rows, text, others[row, LOW], others[row, HIGH], others[row, PLACE] & SHAPE, other_text,
                  start_of(others, row), False)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def index_rows(slots, rows, used):
     """Fill the empty slots of a table from its first `used` rows."""
     mask = np.uint64(slots.shape[0] - 1)
@@ -149,14 +149,14 @@ def index_rows(slots, rows, used):
         slots[slot] = row
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def load(eights, i):
     """The eight bytes from byte i on, the first one in the lowest bits; of two aligned numbers, without a branch."""
     shift = np.uint64((i & 7) << 3)
     return eights[i >> 3] >> shift | (eights[(i >> 3) + 1] << ONE) << (LAST_SHIFT - shift)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def small_letters(eight_bytes):
     """Eight bytes at once with A to Z made small."""
     low = eight_bytes & LOW_BITS
@@ -164,14 +164,14 @@ def small_letters(eight_bytes):
     return eight_bytes | capitals >> np.uint64(2)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def bytes_before(marks):
     """How many bytes stand before the first one whose high bit is set; there must be one."""
     first = (marks & (~marks + ONE)) >> SEVEN
     return np.int64((first * PLACES) >> TOP)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _part(eights, at, stop, small):
     part = load(eights, at)
     if stop - at < 8:
@@ -179,14 +179,14 @@ def _part(eights, at, stop, small):
     return small_letters(part) if small else part
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _hash(low, high):
     mixed = low * FACTOR
     mixed = (mixed ^ (mixed >> HALF) ^ high) * FACTOR_2
     return mixed ^ (mixed >> HALF)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _find(slots, rows, text, low, high, shape, data, start, small):
     """The row of a word with those numbers, or -1 - the slot where it belongs."""
     mask = np.uint64(slots.shape[0] - 1)
@@ -202,7 +202,7 @@ def _find(slots, rows, text, low, high, shape, data, start, small):
         slot = (slot + ONE) & mask
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _same(text, at, data, start, length, small):
     """Are the bytes behind the first eight equal? Those are known to be."""
     for i in range(8, length):  # noqa: SIM110, Numba knows no all()
@@ -211,12 +211,12 @@ def _same(text, at, data, start, length, small):
     return True
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _byte(byte, small):
     return byte | np.uint8(32) if small and 65 <= byte <= 90 else byte
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _append(slots, rows, text, state, slot, low, high, shape, data, start, small):
     row, at, length = state[0], state[1], np.int64(shape >> ONE)
     slots[slot] = row

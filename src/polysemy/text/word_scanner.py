@@ -12,9 +12,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from polysemy.machine_code import compiled
 from polysemy.text.pages import pages
 from polysemy.text.vocabulary import LINE_END, WordConfig, split_words
 from polysemy.text.word_rows import (
@@ -121,7 +121,7 @@ def _lower(words: Words) -> None:
         _put_small(*words, *padded(small)[:2], odd)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _put_small(slots, rows, text, state, lines, eights, odd):
     start = 0
     for row in odd:
@@ -136,7 +136,7 @@ def _put_small(slots, rows, text, state, lines, eights, odd):
         start = stop + 1
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def scan_tokens(data, eights, bounds, small, gaps, tokens, slots, rows, text, state):
     """Rule `space`, within bounds or until the table is full: (where it ended, tokens written, NULs met)."""
     i, stop = bounds
@@ -162,7 +162,7 @@ def scan_tokens(data, eights, bounds, small, gaps, tokens, slots, rows, text, st
     return i, size, nuls
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def scan_words(data, eights, bounds, small, classes, tokens, slots, rows, text, state):
     """Rule `words`, as `scan_tokens`; `classes` is the table of characters of `text.words`."""
     i, stop = bounds
@@ -193,7 +193,7 @@ def scan_words(data, eights, bounds, small, classes, tokens, slots, rows, text, 
     return i, size, nuls
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _gap(byte, tokens, size, nuls):
     """Write a line end, unless one stands there already, and count NULs: (tokens written, NULs met)."""
     if byte == LINE_FEED:
@@ -205,7 +205,7 @@ def _gap(byte, tokens, size, nuls):
     return size, nuls
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _run(eights, i, digits):
     """Where a run of ASCII digits, or of ASCII letters, that has begun ends."""
     while True:  # the padding is neither, so this ends
@@ -215,20 +215,20 @@ def _run(eights, i, digits):
         i += 8
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _letters(eight_bytes):
     """The high bit of each byte that is a letter of ASCII."""
     low = (eight_bytes | SMALL_BIT) & LOW_BITS
     return (low + FROM_A) & ~(low + ABOVE_Z) & ~eight_bytes & HIGH_BITS
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _digits(eight_bytes):
     low = eight_bytes & LOW_BITS
     return (low + FROM_0) & ~(low + ABOVE_9) & ~eight_bytes & HIGH_BITS
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _gaps(eight_bytes):
     """The high bit of each byte that is a gap by the rule `space`."""
     low = eight_bytes & LOW_BITS
@@ -236,7 +236,7 @@ def _gaps(eight_bytes):
     return (blank | (low + FROM_TAB) & ~(low + ABOVE_RETURN)) & ~eight_bytes & HIGH_BITS
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _character(data, i, classes):
     """(class, bytes) of the character that begins at byte i of valid UTF-8."""
     byte = data[i]

@@ -10,10 +10,10 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import numba
 import numpy as np
 
 from polysemy.errors import InputError
+from polysemy.machine_code import compiled
 from polysemy.text.pages import pages
 from polysemy.text.vocabulary import LINE_END, UNKNOWN
 
@@ -136,7 +136,7 @@ def drop_unknown(tokens: np.ndarray) -> int:
     return size
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _kept(token, numbers, inside):
     """What becomes of a token: its new number, GONE if it leaves nothing, as a line end does where no line is open."""
     if token >= 0:
@@ -144,7 +144,7 @@ def _kept(token, numbers, inside):
     return token if token != LINE_END or inside else np.int32(GONE)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _renumber(tokens, numbers, out, inside):
     """The kept tokens, written to the front of `out` (which may be `tokens` itself); how many were written."""
     size = 0
@@ -157,7 +157,7 @@ def _renumber(tokens, numbers, out, inside):
     return size
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _pack(tokens, numbers, out, inside):
     """The kept tokens, packed: (bytes written, tokens written, words among them, are we inside a line).
 
@@ -181,7 +181,7 @@ def _pack(tokens, numbers, out, inside):
     return size, count, words, inside
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _unpack(packed, numbers, out, inside):
     """The kept tokens of a packed piece: (tokens written, are we inside a line)."""
     size, i = 0, 0

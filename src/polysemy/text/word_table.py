@@ -4,10 +4,10 @@ Blocks are taken in their order, so a word's number, which is the order of first
 """
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from polysemy.errors import InputError
+from polysemy.machine_code import compiled
 from polysemy.text.pages import pages
 from polysemy.text.word_rows import (
     COUNT,
@@ -139,7 +139,7 @@ class WordTable:
         index_rows(self._words.slots, self._words.rows, len(self))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _second_eight(rows, text, chosen):
     """uint64: bytes 8-15 of each of those words."""
     found = np.empty(chosen.shape[0], np.uint64)
@@ -153,7 +153,7 @@ def _second_eight(rows, text, chosen):
     return found
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _put_all(slots, rows, text, state, data, eights, stops):
     start = 0
     for number in range(stops.shape[0]):
@@ -161,7 +161,7 @@ def _put_all(slots, rows, text, state, data, eights, stops):
         start = stops[number]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _merge(slots, rows, text, state, others, other_text, numbers, next_number):
     for row in range(numbers.shape[0]):
         count = others[row, COUNT]
@@ -178,7 +178,7 @@ def _merge(slots, rows, text, state, others, other_text, numbers, next_number):
     return next_number
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _look_up(slots, rows, text, others, other_text, numbers):
     for row in range(numbers.shape[0]):
         found = find_row(slots, rows, text, others, other_text, row)
@@ -186,7 +186,7 @@ def _look_up(slots, rows, text, others, other_text, numbers):
     _stand_in(others, numbers)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _stand_in(others, numbers):
     """Words that stand for another one take its number."""
     for row in range(numbers.shape[0]):
@@ -194,7 +194,7 @@ def _stand_in(others, numbers):
             numbers[row] = numbers[np.int64(others[row, NUMBER])]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _compact(rows, text, state, highest):
     """Keep the rows with a count above `highest`, and their text, in their order."""
     kept, used = 0, 0

@@ -313,7 +313,8 @@ def card(record: Mapping[str, Any], model: SentenceVectors, results: Mapping[str
            f"{results['before'].get(name, float('nan')):.4f}, {value:.4f}"
            for name, value in results["scores"].items()}}
     rows = [f"| {name} | {value} |" for name, value in facts.items()]
-    return "\n".join([f"# {model.config.recipe}, a sentence embedder", "", "| | |", "|---|---|", *rows, "", "## Use", "",
-                      "```", "polysemy embed DIR sentences.txt -o vectors.npy",
+    head = [f"# {model.config.recipe}, a sentence embedder", "", "| | |", "|---|---|"]
+    return "\n".join([*head, *rows, "", "## Use", "", "```",
+                      "polysemy embed DIR sentences.txt -o vectors.npy",
                       'polysemy similarity DIR "one text" "another"',
                       "polysemy convert DIR st/ --to sentence-transformers", "```", ""])

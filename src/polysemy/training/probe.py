@@ -172,7 +172,7 @@ def _token_vectors(model: TextModel, ids: Sequence[np.ndarray], shown: Encoded) 
     padded = np.zeros(shown.layers[0].shape[:2], np.int64)
     for line, row in enumerate(ids):
         padded[line, :len(row)] = row
-    table = model.model.table
+    table = model.model.table.detach()
     return table[torch.from_numpy(padded).to(table.device)]
 
 

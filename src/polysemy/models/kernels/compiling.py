@@ -5,19 +5,16 @@ are the only thing the loop may close over, for Numba tells kept code apart by t
 """
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numba
 from numba import njit
 
-FAST = {"contract", "nsz", "arcp", "reassoc"}
-"""what LLVM may do to floats: other orders of a sum, fused multiply-add; NaN and infinity stay what they are"""
+from polysemy.machine_code import FAST, code_folder, kept_in
+
+HERE = Path(__file__).parent
 
 
 def compiled(function: Callable[..., Any], *, fast: bool = True, **options: Any) -> Any:
@@ -25,14 +22,11 @@ def compiled(function: Callable[..., Any], *, fast: bool = True, **options: Any)
 
     `fast=False` keeps every float operation as written, so that results are the same bits on every machine of a kind.
     """
-    settings: Any = numba.config
-    folder, before = _cache_folder(Path(function.__code__.co_filename).parent), settings.CACHE_DIR
-    try:
-        settings.CACHE_DIR = str(folder)
+    package = Path(function.__code__.co_filename).parent
+    folder = code_folder(*dict.fromkeys((package, HERE, HERE.parent / "word2vec")))
+    with kept_in(folder):
         return njit(nogil=True, cache=folder is not None, fastmath=FAST if fast else False, error_model="numpy",
                     **options)(function)
-    finally:
-        settings.CACHE_DIR = before
 
 
 def exactly(function: Callable[..., Any]) -> Any:
@@ -52,25 +46,3 @@ def kernel(make: Callable[..., Callable[..., Any]]) -> Callable[..., Any]:
         return compiled(make(*sizes))
 
     return functools.wraps(make)(made)
-
-
-@functools.cache
-def _cache_folder(package: Path) -> Path | None:
-    """Where machine code is kept: beside the sources, or else in the user's cache; None where neither can be written.
-
-    Its name is a hash of the loops' package and of what they call, for Numba itself does not see when another file has
-    changed.
-    """
-    here = Path(__file__).parent
-    folders = {here, here.parent / "word2vec", package}
-    digest = hashlib.sha256(
-        b"".join(path.read_bytes() for folder in sorted(folders) for path in sorted(folder.glob("*.py")))
-    ).hexdigest()[:16]
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    for base in (here / "__pycache__", Path(home).expanduser() / "polysemy"):
-        folder = base / f"vectors-{digest}"
-        with contextlib.suppress(OSError, RuntimeError):
-            folder.mkdir(parents=True, exist_ok=True)
-            if os.access(folder, os.W_OK):
-                return folder
-    return None

@@ -20,14 +20,14 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import extending, types
+from numba import types
 from numba.core import cgutils, errors
 
+from polysemy.machine_code import intrinsic
 from polysemy.models.kernels import vectors
 from polysemy.models.kernels.vectors import Vectors
 from polysemy.runtime import cpu_flags
 
-intrinsic: Any = extending.intrinsic
 WORD = ir.IntType(64)
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from polysemy.machine_code import compiled
 
 LINE_FEED, RETURN, TAB, SPACE = 10, 13, 9, 32
 MINUS, PLUS, POINT, ZERO, NINE, SMALL_E = 45, 43, 46, 48, 57, 101
@@ -34,7 +35,7 @@ class Names(NamedTuple):
         return names
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def slot_of(slots, starts, text, data, begin, end):
     """The slot that holds the word data[begin:end], or the empty one where it would be."""
     h = np.uint64(14695981039346656037)
@@ -53,13 +54,13 @@ def slot_of(slots, starts, text, data, begin, end):
     return slot
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def put_names(slots, starts, text):
     for i in range(len(starts) - 1):
         slots[slot_of(slots, starts, text, text, starts[i], starts[i + 1])] = i
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def read_number(data, at):
     """(the number that begins there, where it ends); it ends where it begins if it is not one of the usual form."""
     begin, value, digits, power = at, np.int64(0), 0, 0
@@ -95,14 +96,14 @@ def read_number(data, at):
     return -number if negative else number, at
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def skip_blanks(data, at):
     while data[at] == SPACE or data[at] == TAB:
         at += 1
     return at
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def read_ngrams(data, at, end, order, highest, begin_id, finish_id, slots, starts, text, words, logs, weights):
     """Read lines of n-grams from data[at:end], which ends with a line feed, into the rows of three arrays.
 

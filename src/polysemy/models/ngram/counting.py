@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numba import njit
 
+from polysemy.machine_code import compiled
 from polysemy.models.ngram.sorting import BLOCK, Buckets, ask, count_words, sort_pairs, sort_words
 from polysemy.models.ngram.stream import BOUNDARY
 
@@ -75,7 +75,7 @@ class Counts:
         return node
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def number(records, starts, ends, from_word, to_word, state, below_words, below_count, first, words, count, suffix,
            neighbors, last_column, low, high, base, cursors, after):
     """Number the n-grams whose first words are from_word..to_word-1, and sort the places before them into `after`.

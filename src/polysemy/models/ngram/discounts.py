@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from polysemy.machine_code import compiled
 from polysemy.models.ngram.sorting import BLOCK
 
 FALLBACK = (0.75, 1.0, 1.5)
@@ -37,7 +37,7 @@ def count_of_counts(adjusted: np.ndarray) -> np.ndarray:
     return result
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def count_small(adjusted, result):
     """Add to result[i] how often i stands in `adjusted`."""
     for i in range(len(result)):

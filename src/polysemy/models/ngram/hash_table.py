@@ -11,8 +11,8 @@ import numpy as np
 from numba import njit
 
 from polysemy.errors import InputError
+from polysemy.machine_code import LINE, compiled, prefetch
 from polysemy.models.ngram.interpolating import history_blocks
-from polysemy.models.ngram.prefetching import LINE, prefetch
 from polysemy.models.ngram.sorting import BLOCK
 from polysemy.models.ngram.trie import Trie
 
@@ -55,7 +55,7 @@ def next_bucket(bucket, buckets):
     return bucket + U(1) if bucket + U(1) < buckets else U(0)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def insert(words, probabilities, backoffs, first, size, from_node, to_node, table, floats, number_of):
     """Put in the children of some nodes; number_of[node] is known for these and set for their children."""
     buckets, base = U(len(table)), U(table.ctypes.data)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from numba import njit
 
+from polysemy.machine_code import LINE, compiled, prefetch
 from polysemy.models.ngram.hash_table import (
     PLACES,
     WENT_ON,
@@ -21,7 +21,6 @@ from polysemy.models.ngram.hash_table import (
     next_bucket,
     place_in,
 )
-from polysemy.models.ngram.prefetching import LINE, prefetch
 from polysemy.models.ngram.stream import BOUNDARY
 from polysemy.models.ngram.trie import Trie
 
@@ -29,7 +28,7 @@ TOGETHER = 512
 """tokens that go through the orders together"""
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def score_block(ids, begin, end, order, table, floats, single, logs):
     """log10 of ids[begin:end] into logs; ids[begin - 1] is a boundary, or begin is 0 with one before it."""
     buckets, base, size, levels = U(len(table)), U(table.ctypes.data), len(single), order - 1

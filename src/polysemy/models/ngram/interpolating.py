@@ -12,11 +12,10 @@ import itertools
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit
 
+from polysemy.machine_code import compiled, prefetch
 from polysemy.models.ngram.counting import Level
 from polysemy.models.ngram.normalizing import add_up
-from polysemy.models.ngram.prefetching import prefetch
 from polysemy.models.ngram.sorting import BLOCK
 
 AHEAD = 48
@@ -30,7 +29,7 @@ def unigram_probabilities(adjusted: np.ndarray, discounts: np.ndarray) -> np.nda
     return (adjusted - taken) / total + taken.sum() / total / len(adjusted)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def interpolate_block(adjusted, count, suffix, first, from_history, to_history, threshold, discounts, lower, out,
                       backoffs):
     base, stride, end = np.uint64(lower.ctypes.data), np.uint64(lower.itemsize), first[to_history]

@@ -7,12 +7,12 @@ Pruned n-grams count in the total; all of their count is freed, as in KenLM.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from polysemy.machine_code import compiled
 from polysemy.models.ngram.counting import Level
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def add_up(adjusted, count, low, high, threshold, discounts):
     """(total, freed) of the history that n-grams low..high-1 continue."""
     total, freed = 0, 0.0

@@ -5,13 +5,13 @@ The state of a scorer is, for k = 1 .. order - 1, the node of the last k words (
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from polysemy.machine_code import compiled
 from polysemy.models.ngram.stream import BOUNDARY
 from polysemy.models.ngram.trie import Trie
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def find_child(words, first, node, word):
     """The node of `node` with one more word, -1 when it has none."""
     low = first[node]
@@ -26,7 +26,7 @@ def find_child(words, first, node, word):
     return low if low < end and words[low] == word else -1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def step(words, probabilities, backoffs, first, missing, absolute, nodes, length, word, found):
     """Score `word` after a state; returns (log10, words of history matched, words there are now).
 
@@ -61,7 +61,7 @@ def step(words, probabilities, backoffs, first, missing, absolute, nodes, length
     return log, matched, min(length + 1, len(nodes))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def advance(words, probabilities, backoffs, first, missing, absolute, nodes, length, ids, logs, orders):
     """Score ids in turn; writes log10 and the order of the n-gram that was used. Returns the words there are now."""
     found = np.full(len(nodes), -1, np.int32)
@@ -73,7 +73,7 @@ def advance(words, probabilities, backoffs, first, missing, absolute, nodes, len
     return length
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def score_windows(words, probabilities, backoffs, first, missing, absolute, start, length, candidates, right, logs):
     """For each candidate, log10 of it and of the words on its right, after one state that is left as it was."""
     nodes, found = start.copy(), np.full(len(start), -1, np.int32)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from polysemy.models.ngram.prefetching import prefetch
+from polysemy.machine_code import compiled, prefetch
 
 BLOCK = 1 << 22
 """records a call of a kernel, a fraction of a second, so that Ctrl-C is heard"""
@@ -63,7 +63,7 @@ def count_words(stream: np.ndarray, size: int) -> np.ndarray:
     return counts.astype(np.int32)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def sort_words(stream, first, last, low, high, base, cursors, records):
     """Put places first..last-1 with words low..high-1 into their buckets, which begin at `base`.
 
@@ -84,7 +84,7 @@ def sort_words(stream, first, last, low, high, base, cursors, records):
             records[at, i] = stream[place - 1 - i] if place > i else 1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def sort_pairs(records, starts, from_word, to_word, low, high, base, cursors, neighbors, after):
     """From records sorted by a word, those of the place before whose word is in low..high-1: sorted by two words.
 

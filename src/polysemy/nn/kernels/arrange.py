@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from polysemy.machine_code import prefetch
 from polysemy.nn.kernels.launch import apart, routine
-from polysemy.nn.kernels.numbers import U, narrow, prefetch, widen
+from polysemy.nn.kernels.numbers import U, narrow, widen
 from polysemy.nn.kernels.tile import LANES, transpose16
 
 AHEAD = 12

@@ -10,32 +10,25 @@ Results depend on `parts` (the number of torch threads) only where a kernel says
 """
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
-import hashlib
 import inspect
-import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding
-import numba
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import carray, cfunc, extending, njit, types
+from numba import carray, cfunc, njit, types
 from numba.core import cgutils
 from torch import Tensor
 
-intrinsic: Any = extending.intrinsic
-"""an instruction given in LLVM's own words; untyped, for what it makes is called without its first argument"""
-SIGNATURE = types.void(types.int64, types.int64, types.int64)
-FAST = {"contract", "nsz", "arcp", "reassoc"}
-"""what LLVM may do to floats: other orders of a sum, fused multiply-add; NaN and infinity stay what they are"""
+from polysemy.machine_code import FAST, code_folder, intrinsic, kept_in
 
+SIGNATURE = types.void(types.int64, types.int64, types.int64)
 BARE: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """only kernels call these functions, so what Python would call need not be compiled"""
 
@@ -157,33 +150,11 @@ def _word(argument: Tensor | int | float) -> int:
 
 def _compile(function: Callable[..., None], signature: Any, fast: bool) -> int:
     options: dict[str, Any] = {"nopython": True, "fastmath": FAST if fast else False, "error_model": "numpy"}
-    settings: Any = numba.config
-    folder, before = _cache_folder(), settings.CACHE_DIR
-    try:
-        settings.CACHE_DIR = str(folder)
+    folder = code_folder(Path(__file__).parent)
+    with kept_in(folder):
         compiled: Any = cfunc(signature, cache=folder is not None, **options)(function)
-    finally:
-        settings.CACHE_DIR = before
     _alive.append(compiled)
     return compiled.address
-
-
-@functools.cache
-def _cache_folder() -> Path | None:
-    """Where machine code is kept: beside the sources, or else in the user's cache; None where neither can be written.
-
-    Its name is a hash of all sources here, for Numba itself does not see when a routine of another file has changed.
-    """
-    here = Path(__file__).parent
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))).hexdigest()[:16]
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    for base in (here / "__pycache__", Path(home).expanduser() / "polysemy"):
-        folder = base / f"kernels-{digest}"
-        with contextlib.suppress(OSError, RuntimeError):
-            folder.mkdir(parents=True, exist_ok=True)
-            if os.access(folder, os.W_OK):
-                return folder
-    return None
 
 
 _alive: list[Any] = []

@@ -11,7 +11,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from polysemy.nn.kernels.launch import inlined, intrinsic
+from polysemy.machine_code import intrinsic
+from polysemy.nn.kernels.launch import inlined
 from polysemy.runtime import cpu_flags
 
 F = np.float32
@@ -99,18 +100,6 @@ def root(typingctx: Any, x: Any) -> Any:
         function = builder.module.declare_intrinsic("llvm.sqrt", [ir.FloatType()])
         return builder.call(function, values)
     return types.float32(types.float32), code
-
-
-@intrinsic
-def prefetch(typingctx: Any, address: Any) -> Any:
-    """Ask for the cache line at an address that will be read soon; any address will do."""
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        place, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        function = builder.module.declare_intrinsic("llvm.prefetch", [place], ir.FunctionType(
-            ir.VoidType(), [place, word, word, word]))
-        builder.call(function, [builder.inttoptr(values[0], place), word(0), word(3), word(1)])
-        return context.get_dummy_value()
-    return types.void(types.int64), code
 
 
 @inlined
