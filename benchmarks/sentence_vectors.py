@@ -1,4 +1,4 @@
-"""Sentence vectors: `python benchmarks/sentence_vectors.py --data STS-B [--minilm FOLDER] [--vectors RUN] [--body RUN]`.
+"""Sentence vectors: `python benchmarks/sentence_vectors.py --data STS-B [--minilm FOLDER] [--vectors RUN] [--body RUN]`
 
 Prints Spearman's correlation of cosines with people's scores on STS-B dev, a row a model:
 
@@ -34,34 +34,33 @@ def main() -> None:
     set_threads(args.threads)
     dev = read_scored(args.data / "dev.tsv.gz")
     supervised = few(read_training(args.data / "train.tsv.gz"), args.pairs)
-    print(f"| model | STS-B dev Spearman | seconds |\n|---|---|---|\n| chance | 0.000 | |")
+    print("| model | STS-B dev Spearman | seconds |\n|---|---|---|\n| chance | 0.000 | |")
     with tempfile.TemporaryDirectory(prefix="polysemy-") as work:
         folder = Path(work)
         if args.minilm:
             minilm(args, dev, folder)
-        rate = args.learning_rate
         if args.vectors:
             show("averaged static vectors", lambda: judge_similarity(polysemy.load(args.vectors), dev))
             learned("the same, after scored pairs", args.vectors, supervised, dev, folder / "static",
-                    EmbedderConfig(epochs=args.epochs, learning_rate=rate))
+                    EmbedderConfig(epochs=args.epochs))
         if args.body:
             body(args, supervised, dev, folder)
 
 
 def body(args: argparse.Namespace, supervised: SentenceExamples, dev: SentenceExamples, folder: Path) -> None:
     """An own body before training, and after each way to train it."""
-    rate, name = args.learning_rate, args.body.name
+    name = args.body.name
     show(f"{name}, mean of its last layer", lambda: judge_similarity(polysemy.load(args.body), dev))
     starts = {name: args.body}
     if args.text:
         for making in ("twins", "adjacent"):
             examples = from_documents((d.text for d in Corpus([args.text])), making, most=args.sentences)
             learned(f"{name}, after {len(examples):,} {examples.source}", args.body, examples, dev, folder / making,
-                    EmbedderConfig(learning_rate=rate / 2, epochs=args.text_epochs, both=making == "adjacent"))
+                    EmbedderConfig(epochs=args.text_epochs, both=making == "adjacent"))
             starts[f"{name}, {making}"] = folder / making
     for told, start in starts.items():
         learned(f"{told}, then scored pairs", start, supervised, dev, folder / f"after {len(list(folder.iterdir()))}",
-                EmbedderConfig(epochs=args.epochs, learning_rate=rate))
+                EmbedderConfig(epochs=args.epochs))
 
 
 def minilm(args: argparse.Namespace, dev: SentenceExamples, folder: Path) -> None:
@@ -118,7 +117,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--text-epochs", type=float, default=1.0)
     parser.add_argument("--pairs", type=int, default=10**9, help="of STS-B's training pairs")
     parser.add_argument("--epochs", type=float, default=4.0, help="over the scored pairs")
-    parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--threads", type=int)
     return parser.parse_args()
 

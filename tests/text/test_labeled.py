@@ -49,6 +49,14 @@ def test_records_take_numbers_and_booleans_as_labels(tmp_path: Path) -> None:
     assert items(path, "classify") == [("t", None, "3"), ("u", None, "true")]
 
 
+def test_words_in_a_list_are_a_text_and_labels_in_a_list_are_too_many(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", '{"tokens": ["a", "b"], "sense": ["x"]}\n{"tokens": ["c"], "sense": "y"}\n')
+    assert items(path, "classify", "label=sense") == [("a b", None, "x"), ("c", None, "y")]
+    path = write(tmp_path / "b.jsonl", '{"text": "t", "label": ["x", "y"]}\n')
+    with pytest.raises(InputError, match="line 1 must have one label"):
+        read_examples(path, "classify")
+
+
 def test_lines_of_fasttext_are_read_by_their_prefix(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "__label__good a fine day\nno label\nso dull __label__bad\n")
     assert items(path, "classify") == [("a fine day", None, "good"), ("so dull", None, "bad")]
@@ -98,6 +106,31 @@ def test_columns_without_usual_names_are_known_by_what_they_hold(tmp_path: Path)
 def test_a_heading_of_unusual_words_over_numbers_is_a_heading(tmp_path: Path) -> None:
     rows = "wort\twert\n" + "".join(f"some text {i}\t{i}\n" for i in range(5))
     assert len(read_examples(write(tmp_path / "a.tsv", rows), "regress")) == 5
+
+
+@pytest.mark.parametrize("rows", ["so good\tpositive\nso bad\tnegative\n", "x\ttext\ny\tlabel\nz\ttext\n"])
+def test_a_label_that_could_be_a_heading_is_none(tmp_path: Path, rows: str) -> None:
+    path = write(tmp_path / "a.tsv", rows)
+    assert len(read_examples(path, "classify")) == rows.count("\n")
+
+
+def test_one_empty_cell_does_not_move_the_guess_to_another_column(tmp_path: Path) -> None:
+    rows = [f"r{i}\t{'ab'[i % 2]}\tthe sentence number {i} goes on" for i in range(20)]
+    rows[7] = "r7\ta\t"
+    with pytest.raises(InputError, match=r"line 8 must have a text, got an empty one"):
+        read_examples(write(tmp_path / "a.tsv", "\n".join(rows)), "classify")
+
+
+def test_a_code_is_no_second_text_but_a_word_may_be(tmp_path: Path) -> None:
+    codes = "".join(f"id_{i}\t{'ab'[i % 2]}\tthe sentence number {i} goes on and on\n" for i in range(9))
+    with pytest.raises(InputError, match="must include one for pair"):
+        read_examples(write(tmp_path / "a.tsv", codes), "pair")
+    words = "tiger\tcat\t7.35\nbook\tpaper\t7.46\ncar\tautomobile\t8.94\n"
+    scored = read_examples(write(tmp_path / "b.tsv", words), "regress")
+    assert (scored[2].text, scored[2].pair, scored[2].label) == ("car", "automobile", 8.94)
+    named = write(tmp_path / "c.tsv", "text\tlabel\tother\none two\tx\tthree four\nfive six\ty\tseven\n")
+    with pytest.raises(InputError, match="must include one for pair"):
+        read_examples(named, "pair")
 
 
 def test_labels_are_ordered_as_people_would() -> None:

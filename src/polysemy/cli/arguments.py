@@ -39,6 +39,8 @@ def build_parser() -> Parser:
     for add in (
         _ladder,
         _train,
+        _finetune,
+        _predict,
         _show,
         _recipes,
         _describe,
@@ -197,6 +199,58 @@ def _train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--overwrite", action="store_true", help="start anew, removing what is in the output folder")
     parser.add_argument("--fsdp", action="store_true", help="under torchrun: shard weights and optimizer (FSDP2)")
     _machine(parser)
+    _json(parser)
+
+
+def _finetune(commands: argparse._SubParsersAction) -> None:
+    parser = _command(
+        commands, "finetune", "finetune:finetune", "teach a trained model a task from labeled examples; the same "
+        "command resumes a stopped run"
+    )
+    parser.add_argument("model", metavar="DIR", help="run folder of any body: pretrained, fine-tuned, word vectors")
+    parser.add_argument("--task", required=True, choices=("classify", "pair", "regress", "tag", "span", "embed"),
+                        help="labels of texts or of pairs, numbers, tags of words, answers in a text, vectors")
+    parser.add_argument("--train", required=True, metavar="FILE",
+                        help=".tsv .csv .jsonl (compressed or not); tag: CoNLL columns; span: SQuAD json")
+    parser.add_argument("--dev", metavar="FILE", help="examples to choose the best epoch by (default: a tenth of "
+                        "--train, left out of it)")
+    parser.add_argument("--columns", metavar="text=A,label=B", help="names, or numbers from 1 (default: guessed, and "
+                        "told): text, pair, label, negative")
+    _output(parser, "run folder")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--epochs", type=float, help="passes over the examples (default: 3, more for small data)")
+    budget.add_argument("--steps", type=int, help="optimizer steps")
+    budget.add_argument("--minutes", type=float, help="training time")
+    parser.add_argument("--learning-rate", type=float, help="peak (default: by the body)")
+    parser.add_argument("--batch-size", type=int, help="rows a step (default: 32, 16 for small data)")
+    parser.add_argument("--length", type=int, help="most tokens of a row (default: 128; span: all the body reads)")
+    parser.add_argument("--freeze", type=int, metavar="M", help="keep the embedding and the M lowest layers as they are")
+    parser.add_argument("--gradual", action="store_true", help="from the top a layer more learns in each epoch")
+    parser.add_argument("--layer-decay", type=float, metavar="XI", help="rate of a layer: that of the next higher times XI")
+    parser.add_argument("--reinit", type=int, metavar="K", help="the K top layers begin with random weights")
+    parser.add_argument("--reuse-layers", type=int, metavar="M", help="only the embedding and the M lowest layers are "
+                        "taken from the model")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="N runs; the best on dev is kept, all are told")
+    parser.add_argument("--patience", type=int, metavar="P", help="stop after P epochs without a better score")
+    parser.add_argument("--metric", help="what chooses the best epoch (default: accuracy, spearman, f1)")
+    parser.add_argument("--class-weights", choices=("none", "balanced"), help="balanced: rare labels count more")
+    parser.add_argument("--probe", action="store_true", help="instead: a linear model on every layer, with a picture")
+    parser.add_argument("--from-text", dest="twins", choices=("twins", "adjacent"),
+                        help="embed, from plain text: a sentence twice, or a sentence and the next")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+                        help="any other setting, e.g. dropout=0.2 (docs/fine-tuning.md lists them)")
+    parser.add_argument("--overwrite", action="store_true", help="start anew, removing what is in the output folder")
+    _machine(parser)
+    _json(parser)
+
+
+def _predict(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "predict", "predict:predict", "labels, numbers, tags or answers of a fine-tuned model")
+    parser.add_argument("model", metavar="DIR")
+    parser.add_argument("data", metavar="FILE", help="one text a line, text TAB text for pairs, or a table (.tsv .csv "
+                        ".jsonl); - for standard input")
+    parser.add_argument("--columns", metavar="text=A,pair=B", help="of a table (default: guessed, and told)")
+    _machine(parser, seed=False)
     _json(parser)
 
 

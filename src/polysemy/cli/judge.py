@@ -124,6 +124,11 @@ def evaluate(args: argparse.Namespace) -> None:
     if unknown or (args.task is not None and not tasks):
         raise InputError(f"--task must be of {', '.join(TASKS)}, got {args.task!r}")
     opened = read_folder(args.model)
+    if "task" in opened.config:
+        from polysemy.cli.finetune import evaluate_task
+
+        evaluate_task(args, opened)
+        return
 
     import polysemy
     from polysemy.runtime import set_threads

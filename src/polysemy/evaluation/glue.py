@@ -39,7 +39,7 @@ class GlueConfig(Config):
     epochs: float | None = None
     """passes over each training set; none: the more, the smaller the set"""
     minutes: float | None = None
-    """most training time of one fine-tuning; sets that need more are read in part"""
+    """most training time of one fine-tuning; sets whose epochs take longer are read for so long instead"""
     learning_rate: float | None = None
     batch_size: int | None = None
     length: int | None = None
@@ -240,4 +240,14 @@ def _data_key(one: GlueSet) -> str:
 
 def _fine_tune(folder: Path, one: OpenSet, out: Path, seed: int, config: GlueConfig, *, device: str) -> dict[str, Any]:
     """The library's own fine-tuning, one seed."""
-    raise NotImplementedError
+    from polysemy.evaluation.judged_tuning import judged_tuning
+    from polysemy.training.fine_tuning_config import FineTuningConfig
+
+    given = FineTuningConfig(epochs=config.epochs, learning_rate=config.learning_rate, batch_size=config.batch_size,
+                             length=config.length)
+    clock = time.process_time()
+    found = judged_tuning(folder, one.task, (one.train, one.dev), out, given, metric=one.metrics[0],
+                          minutes=config.minutes, seed=seed, device=device)
+    return {"metrics": {name: value for name, value in found["metrics"].items() if isinstance(value, int | float)},
+            "seconds": found["seconds"], "cpu_seconds": time.process_time() - clock, "epoch": found["epoch"],
+            "steps": found["step"]}

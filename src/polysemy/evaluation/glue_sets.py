@@ -105,10 +105,11 @@ def find_sets(data: str | Path, names: Sequence[str] = ()) -> tuple[list[GlueSet
 def read_set(one: GlueSet) -> OpenSet:
     """Examples and task of a set; labels are those of its training file. InputError as `read_examples`."""
     from polysemy.text.labeled import read_examples
+    from polysemy.training.fine_tuning_start import task_for
 
     kind = one.known.kind if one.known else kind_of_file(one.train)
     train, dev = read_examples(one.train, kind), read_examples(one.dev, kind)
-    return OpenSet(name=one.name, kind=kind, task=task_for(train, dev), train=train, dev=dev,
+    return OpenSet(name=one.name, kind=kind, task=task_for(kind, train, dev), train=train, dev=dev,
                    metrics=one.known.metrics if one.known else OWN_METRICS[kind])
 
 
@@ -123,21 +124,6 @@ def kind_of_file(path: Path) -> str:
     if _are_scores(rows.labels):
         return "regress"
     return "pair" if rows.pair else "classify"
-
-
-def task_for(train: Any, dev: Any | None = None) -> Task:
-    """The task that labeled examples teach: their labels in order, or the range of their scores.
-
-    Raises InputError for fewer than two labels, equal scores, and a label of dev that train does not have.
-    """
-    from polysemy.models.tasks import Classify, Regress
-    from polysemy.text.labeled import check_labels
-
-    labels = check_labels(train, dev)
-    if train.kind == "regress":
-        low, high = train.range
-        return Regress(low=low, high=high, pair=train.pair)
-    return Classify(labels=labels, pair=train.pair)
 
 
 def _are_scores(labels: Sequence[str]) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from polysemy.errors import InputError
 from polysemy.models.vector_search import normalized
 from polysemy.runtime import random_for
-from polysemy.text.words import is_han, word_bounds
+from polysemy.text.words import word_bounds
 
 LONGEST = 320
 """characters of a use's text; a longer sentence is cut on both sides, between words"""
@@ -24,6 +24,7 @@ NEAR = 1_500
 """characters around a word in which its sentence is looked for"""
 SPARE = 2
 """so many times the uses that are wanted are held, for those that turn out to be equal"""
+LATIN = "[A-Za-z\u00c0-\u024f]"
 STATIC = "static"
 """the name of the only layer of a table of word vectors"""
 
@@ -94,14 +95,12 @@ def find_uses(documents: Iterable[Any], word: str, limit: int = 400, seed: int =
 
 
 def _pattern(word: str) -> re.Pattern[str]:
-    """The word in any case; where it has letters of a script with spaces, not inside of a longer run of letters."""
+    """The word in any case; a Latin one not inside of a longer run of Latin letters (the rest is checked later)."""
     word = " ".join(word.split())
     if not word or not len(word_bounds(word)[0]):
         raise InputError(f"word must have a letter or digit, got {word!r}")
-    before, after = ("" if is_han(ch) or not ch.isalpha() else border for ch, border in
-                     ((word[0], r"(?<![^\W\d_])"), (word[-1], r"(?![^\W\d_])")))
-    if any(map(is_han, word)):  # Latin may stand right beside Chinese
-        before = after = ""
+    before = f"(?<!{LATIN})" if re.match(LATIN, word) else ""
+    after = f"(?!{LATIN})" if re.match(LATIN, word[-1]) else ""
     return re.compile(before + r"\s+".join(map(re.escape, word.split(" "))) + after, re.IGNORECASE)
 
 

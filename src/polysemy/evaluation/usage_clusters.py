@@ -28,6 +28,17 @@ WINDOW = 12
 """words on each side that tell a group"""
 PRIOR = 200.0
 """pseudo-counts of the prior: the words of all uses together"""
+COMMON = frozenset("""
+about after again all also and any are because been before being between both but can could did does doing done down
+each even every few for from get had has have having her here hers him himself his how however into its itself just like
+made make many may might more most much must never not now off one only onto other our out over own said same say see
+shall she should since some still such than that the their them themselves then there these they this those though
+through thus too two under until upon very was were what when where whether which while who whom whose why will with
+within without would yet you your
+""".split())
+"""English words that tell no group, though grammar may bind them to one"""
+COMMON_HAN = frozenset("的了是在和也就都而及与着把被这那我你他她它们不有个没很到说要会对又上下吗呢吧啊么什之其为以于")
+"""pairs with one of these characters tell no group"""
 LEAST = 2
 """uses of a group in which a word must stand to tell it"""
 
@@ -142,7 +153,13 @@ def _near(use: Use) -> set[str]:
                 found.add(text[a:b])
             elif b == c and is_han(text[c]):
                 found.add(text[a:d])
-    return {word for word in found if word != own and (len(word) > 2 or is_han(word[0])) and not word.isdigit()}
+    return {word for word in found if _tells(word) and word not in own and own not in word}
+
+
+def _tells(word: str) -> bool:
+    if is_han(word[0]):
+        return not COMMON_HAN & set(word)
+    return len(word) > 2 and not word.isdigit() and word not in COMMON
 
 
 def _log_odds(counts: Counter[str], total: Counter[str], top: int) -> list[tuple[str, float]]:

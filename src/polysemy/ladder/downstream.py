@@ -144,7 +144,17 @@ def build_classifier(work: Work, rung: Rung, folder: Path) -> Built:
 
 
 def _fine_tuned(work: Work, run: Path, out: Path, how: str) -> Learned:
-    raise NotImplementedError
+    """Fine-tune what is in `run` into `out`, or take what was finished there; judge by texts that chose nothing."""
+    from polysemy.evaluation.judged_tuning import judged_tuning
+
+    labels = labels_in(work)
+    found = judged_tuning(run, labels.task, (labels.train, labels.choose), out, minutes=SHARE * work.minutes,
+                          seed=work.seed, device=work.device)
+    model = load_run(out)
+    answers = [one.label for one in model.to(work.device).predict_examples(labels.test)]
+    settings = {name: found[name] for name in ("epoch", "step", "tokens", "score")}
+    return Learned(answers=answers, seconds=float(found["seconds"]), how=f"{how}, {len(found['epochs'])} epochs",
+                   settings=settings)
 
 
 def _is_static(run: Path) -> bool:

@@ -57,8 +57,9 @@ def read_task(path: str, dev: str | None = None, seed: int = 0) -> Labels:
     Which rows are left out depends on the seed and their number alone. Raises InputError for a file that
     `read_examples` refuses, for scores instead of labels, and where fewer than 50 examples are left to learn from.
     """
-    from polysemy.evaluation.glue_sets import kind_of_file, task_for
+    from polysemy.evaluation.glue_sets import kind_of_file
     from polysemy.text.labeled import read_examples
+    from polysemy.training.fine_tuning_start import task_for
 
     kind = kind_of_file(Path(path))
     if kind == "regress":
@@ -66,7 +67,7 @@ def read_task(path: str, dev: str | None = None, seed: int = 0) -> Labels:
                          "learns those")
     rows = read_examples(path, kind)
     test = read_examples(dev, kind) if dev else None
-    task: Any = task_for(rows, test)
+    task: Any = task_for(kind, rows, test)
     order = random_for(seed, "ladder task", len(rows)).permutation(len(rows)).tolist()
     if test is None:
         cut = min(MOST_TEST, round(TEST_SHARE * len(rows)))

@@ -13,13 +13,15 @@ from __future__ import annotations
 import math
 import struct
 import sys
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from polysemy.errors import InputError
 from polysemy.models.encoder import Encoder
 from polysemy.nn import kernels
 from polysemy.nn.attention import Full
@@ -30,7 +32,11 @@ from polysemy.runtime import cpu_flags
 FORMATS = ("float32", "int16", "int8")
 JOB_TOKENS = 96
 """tokens of a job at least, where there are enough: its numbers stay in the second cache"""
+GROUP_TOKENS = 1 << 14
+"""tokens whose states are in memory at once, or one text"""
 FAR = 1 << 40
+WORTH = 1 << 36
+"""weights times tokens from which on it pays to load the compiler's library, unless that is there already"""
 TOGETHER = 1 << 24
 """weights of all layers from which on several threads share one text; below, they would mostly wait"""
 
@@ -62,10 +68,10 @@ class Engine:
         from polysemy.nn.kernels.panels import CODES
 
         assert fits(body), "ask fits() first"
-        self.body, self.form, self.made_of = body, form, state_of(body)
-        c = body.config.transformer
+        self.embedding, self.form, self.made_of = body.embedding, form, state_of(body)
+        c = self.config = body.config.transformer
         self.kept: list[Any] = []
-        self.layers = np.array(self._layers(), np.int64)
+        self.layers = np.array(self._layers(body), np.int64)
         self.reach = c.attention.reach if isinstance(c.attention, Local) else FAR
         last = body.transformer.final_norm
         self.words: dict[str, int | float] = {
@@ -88,7 +94,7 @@ class Engine:
         self.kept.append(array)
         return array.ctypes.data
 
-    def _layers(self) -> list[list[int]]:
+    def _layers(self, body: Encoder) -> list[list[int]]:
         from polysemy.nn.kernels.panels import packed
 
         known: dict[int, list[int]] = {}
@@ -100,7 +106,7 @@ class Engine:
             return known[id(linear)]
 
         rows = []
-        for block in self.body.transformer.blocks():
+        for block in body.transformer.blocks():
             attention: Any = block.attention.inner
             feed: Any = block.feed_forward.inner
             norms = [self._at(tensor) for norm in (block.attention.norm, block.feed_forward.norm)
@@ -119,8 +125,7 @@ class Engine:
         ends = np.cumsum(lengths)
         pieces = np.stack([ends - lengths, lengths], 1).astype(np.int64)
         positions = np.arange(len(ids)) - np.repeat(pieces[:, 0], pieces[:, 1])
-        embedding = self.body.embedding
-        x = embedding(*(torch.from_numpy(a) for a in (ids, positions, segments))).contiguous()
+        x = self.embedding(*(torch.from_numpy(a) for a in (ids, positions, segments))).contiguous()
         layers = len(self.layers) if layer is None else layer
         if layers:
             self._run(x, pieces, positions, layers)
@@ -135,7 +140,7 @@ class Engine:
         parts = threads if together else min(threads, len(jobs) - 1)
         whole = layers == len(self.layers)
         most = int(np.add.reduceat(pieces[:, 1], jobs[:-1]).max())
-        c = self.body.config.transformer
+        c = self.config
         size = scratch_floats(c.hidden_size, c.intermediate_size, most)
         if len(self.scratch) < parts * size + 16:
             self.scratch = np.zeros(parts * size + 16, np.float32)
@@ -158,11 +163,73 @@ class Engine:
 
     def _turns(self, count: int) -> tuple[np.ndarray, ...]:
         """Cosines and sines (positions, e / 2) of rotary positions."""
-        c = self.body.config.transformer
+        c = self.config
         if c.distance is not None and len(self.turns[0]) < count:
             found = rotation(c.distance, torch.arange(1 << (count - 1).bit_length())[None], c.head_size, torch.float32)
             self.turns = found.cosine[0, 0].contiguous().numpy(), found.sine[0, 0].contiguous().numpy()
         return self.turns
+
+
+_known: weakref.WeakKeyDictionary[Any, dict[str, Engine]] = weakref.WeakKeyDictionary()
+_forms: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+_work: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+
+
+def choose_form(body: Any, form: str) -> str:
+    """Let a body be computed in a format (of FORMATS, or auto) from now on; returns which it is.
+
+    auto is int16 where this processor multiplies it and the compiled way fits, else float32.
+    """
+    if form == "auto":
+        form = "int16" if fits(body) and multiplies("int16") else "float32"
+    elif form != "float32" and not (fits(body) and multiplies(form)):
+        raise InputError(f"dtype must be auto or float32 for this model and processor, got {form}, which needs an "
+                         "encoder or GPT with heads of 16, 32, ... and a CPU with AVX-512 VNNI")
+    _forms[body] = form
+    return form
+
+
+def engine_for(body: Any, tokens: int) -> Engine | None:
+    """The engine of a body for so many more tokens; None where torch is to do it.
+
+    Loading the compiler's library takes a second, so float32 asks for it once there has been work worth it.
+    """
+    if not fits(body) or torch.is_grad_enabled() and not torch.is_inference_mode_enabled() or body.training:
+        return None
+    form = _forms.get(body, "float32")
+    if form == "float32" and not loaded():
+        _work[body] = _work.get(body, 0) + tokens * sum(p.numel() for p in body.transformer.parameters())
+        if _work[body] < WORTH:
+            return None
+    known = _known.setdefault(body, {})
+    if form not in known or known[form].made_of != state_of(body):
+        known[form] = Engine(body, form)
+    return known[form]
+
+
+def flat_states(engine: Engine, rows: Sequence[Any], layer: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(indices into rows, their states (n, d) end to end), longest rows first, in groups of bounded memory.
+
+    A row has `ids` and `segments`; `layer` as in `Engine.states`.
+    """
+    lengths = np.fromiter((len(row.ids) for row in rows), np.int64, len(rows))
+    order = np.argsort(-lengths, kind="stable")
+    group = np.cumsum(lengths[order]) // GROUP_TOKENS
+    for some in np.split(order, np.flatnonzero(np.diff(group)) + 1) if len(rows) else ():
+        ids, segments = (np.concatenate([getattr(rows[i], name) for i in some]).astype(np.int64)
+                         for name in ("ids", "segments"))
+        yield some, engine.states(ids, segments, lengths[some], layer)
+
+
+def padded_states(engine: Engine, rows: Sequence[Any]) -> Tensor:
+    """(rows, longest, d) states of rows, with zeros at the padding on the right."""
+    lengths = np.array([len(row.ids) for row in rows], np.int64)
+    ids, segments = (np.concatenate([getattr(row, name) for row in rows]).astype(np.int64)
+                     for name in ("ids", "segments"))
+    found = engine.states(ids, segments, lengths)
+    padded = np.zeros((len(rows), int(lengths.max()), found.shape[1]), np.float32)
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = found
+    return torch.from_numpy(padded)
 
 
 def _jobs(pieces: np.ndarray, threads: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from polysemy.artifact import new_folder, read_json, save_tensors, write_json
+from polysemy.artifact import new_folder, read_folder, read_json, save_tensors, write_json
 from polysemy.errors import InputError
 from polysemy.models import RECIPES, resolve
 from polysemy.models.encoder import EncoderConfig
@@ -25,6 +25,7 @@ from polysemy.models.hugging_face_files import (
     encoder_of,
     read_tensors,
     setting,
+    task_class,
     tell_tokenizer,
     tokenizer_for,
 )
@@ -61,6 +62,11 @@ def to_hugging_face(folder: str | Path, out: str | Path, *, overwrite: bool = Fa
 
     Returns a sentence for each thing that their library has no place for.
     """
+    task = read_folder(folder, verify=False).config.get("task")
+    if isinstance(task, dict) and task.get("kind") != "Embed":
+        from polysemy.models.hugging_face_tasks import write_task
+
+        return write_task(Path(folder), out, overwrite=overwrite)
     return write_hugging_face(*open_run(Path(folder)), out, overwrite=overwrite)
 
 
@@ -101,6 +107,11 @@ def _left_behind(kind: str, config: PretrainingConfig) -> tuple[str, ...]:
 
 def from_hugging_face(source: str | Path, out: str | Path, *, overwrite: bool = False) -> tuple[str, ...]:
     """Write a Hugging Face folder as a run folder that `polysemy.load` opens; returns notes on what is lost."""
+    theirs = read_json(Path(source) / "config.json") if (Path(source) / "config.json").is_file() else None
+    if isinstance(theirs, dict) and task_class(theirs):
+        from polysemy.models.hugging_face_tasks import convert_task
+
+        return convert_task(Path(source), out, theirs, overwrite=overwrite)
     model, tokenizer, config, lost = read_hugging_face(source)
     write_run(out, model, tokenizer, config, overwrite=overwrite)
     return lost
@@ -122,7 +133,7 @@ def read_hugging_face(source: str | Path) -> Read:
         raise InputError(f"model_type must be {' | '.join((*FAMILIES, *LAYOUTS))}, got {kind!r} in "
                          f"{source}/config.json")
     body = our_config(kind, theirs)
-    tensors = _with_prefix(FAMILIES[kind], read_tensors(source))
+    tensors = with_prefix(FAMILIES[kind], read_tensors(source))
     heads = _heads_in(FAMILIES[kind], tensors)
     untied = "masked_lm" in heads and theirs.get("tie_word_embeddings") is False
     if untied:
@@ -143,7 +154,7 @@ def read_hugging_face(source: str | Path) -> Read:
         lost.append("there is no masked-LM head in it: the model can embed, but not fill, score or answer cloze items")
     if "pair" not in heads and any("pooler" in name for name in tensors):
         lost.append("the pooler stays behind: it belongs to a pair head that is not there")
-    config = _recipe_config(kind, theirs, body, heads)
+    config = recipe_config(kind, theirs, body, heads)
     learned = config.tokenizer.replace(kind=tokenizer.kind, vocab_size=max(tokenizer.vocab_size, SMALLEST_VOCABULARY))
     return model.eval(), tokenizer, config.replace(tokenizer=learned), tuple(lost)
 
@@ -252,7 +263,7 @@ def _rotary_config(theirs: dict[str, Any]) -> EncoderConfig:
             dropout=get("hidden_dropout_prob", 0.1), attention_dropout=get("attention_probs_dropout_prob", 0.1)))
 
 
-def _with_prefix(family: Family, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def with_prefix(family: Family, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Their names as a model with heads has them: files of the bare body lack the prefix, old ones say gamma, beta."""
     bare = not any(name.startswith(family.prefix) for name in tensors)
     result = {}
@@ -271,7 +282,8 @@ def _heads_in(family: Family, tensors: dict[str, Tensor]) -> tuple[str, ...]:
     return ("masked_lm",) * whole("masked_lm") + ("pair",) * pair
 
 
-def _recipe_config(kind: str, theirs: dict[str, Any], body: EncoderConfig, heads: tuple[str, ...]) -> PretrainingConfig:
+def recipe_config(kind: str, theirs: dict[str, Any], body: EncoderConfig, heads: tuple[str, ...]) -> PretrainingConfig:
+    """The recipe of an encoder that was read from their files."""
     name = theirs.get("polysemy_recipe")
     if name not in RECIPES:
         name = {"roberta-prelayernorm": "roberta", "esm": "roberta"}.get(kind, kind)

@@ -9,6 +9,7 @@ from typing import Any
 from polysemy.artifact import new_folder, read_json, save_tensors, write_bytes, write_json
 from polysemy.errors import InputError
 from polysemy.models import gpt
+from polysemy.models.encoder import EncoderConfig
 from polysemy.models.hugging_face_causal_names import (
     LAYOUTS,
     causal_body,
@@ -66,10 +67,14 @@ def read_causal(source: Path, kind: str, theirs: dict[str, Any]) -> Read:
         raise InputError(f"{source} must hold the tensor {error.args[0]}, which its config.json asks for") from None
     check_shapes(source, model, ours)
     model.load_state_dict(finite(source, ours), assign=True)
+    config = imported_config(kind, theirs, body)
+    learned = config.tokenizer.replace(kind=tokenizer.kind, vocab_size=max(tokenizer.vocab_size, SMALLEST_VOCABULARY))
+    return model.eval(), tokenizer, config.replace(tokenizer=learned), ()
+
+
+def imported_config(kind: str, theirs: dict[str, Any], body: EncoderConfig) -> PretrainingConfig:
+    """The recipe of a causal body that was read from their files."""
     config: PretrainingConfig = gpt.configure("base", "ladder" if kind == "gpt_neox" else "paper")
     longest = body.embedding.position.max_positions if isinstance(body.embedding.position, Learned) else setting(
         theirs, "max_position_embeddings", 2048)
-    learned = config.tokenizer.replace(kind=tokenizer.kind, vocab_size=max(tokenizer.vocab_size, SMALLEST_VOCABULARY))
-    training = config.training.replace(length=longest)
-    return model.eval(), tokenizer, config.replace(model=body, size="imported", training=training,
-                                                   tokenizer=learned), ()
+    return config.replace(model=body, size="imported", training=config.training.replace(length=longest))

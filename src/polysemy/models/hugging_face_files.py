@@ -15,6 +15,7 @@ from polysemy.nn.position import Learned
 from polysemy.text.tokenizer import Tokenizer
 
 SMALLEST_VOCABULARY = 300  # a config of any kind of tokenizer accepts it
+TASK_CLASSES = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
 
 
 def encoder_of(config: PretrainingConfig) -> EncoderConfig:
@@ -32,6 +33,14 @@ def setting(theirs: dict[str, Any], name: str, default: Any) -> Any:
                                                                            type(value) is int):
         raise InputError(f"{name} must be {type(default).__name__}, got {value!r} in config.json")
     return default if value is None else value
+
+
+def task_class(theirs: dict[str, Any]) -> str:
+    """The kind of task class that their config.json is of, one of TASK_CLASSES; '' where it is of none."""
+    names = theirs.get("architectures")
+    found = [ending for name in names or () for ending in TASK_CLASSES if str(name).endswith(ending)] if isinstance(
+        names, list) else []
+    return found[0] if found else ""
 
 
 def read_tensors(source: Path) -> dict[str, Tensor]:

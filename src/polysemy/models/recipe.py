@@ -87,6 +87,19 @@ class TrainingConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmbeddingStart(Config):
+    """Where the token vectors of a new model begin."""
+
+    init: str = "random"
+    """random: as the body's other weights; onehot: rows at right angles, of one length; else a run folder of word
+    vectors, from which pieces get theirs"""
+
+    def check(self) -> None:
+        if not self.init:
+            raise InputError("embedding.init must be random, onehot or a folder of word vectors, got nothing")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PretrainingConfig(Config):
     """One recipe, whole: everything that `train` needs but the text, the seed and the budget."""
 
@@ -100,6 +113,7 @@ class PretrainingConfig(Config):
     corruption: Tokens | WholeWords | NGrams | Spans | MarkedSpans | None = field(default_factory=Tokens)
     """none for language models"""
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    embedding: EmbeddingStart = field(default_factory=EmbeddingStart)
     preset: Literal["paper", "ladder"] = "ladder"
     size: str = "mini"
 

@@ -129,7 +129,7 @@ def _pooling(path: Path) -> Any:
     if "pooling_mode" in config:
         found = config["pooling_mode"]
         found = [found] if isinstance(found, str) else list(found)
-        modes = [MODES.get(str(mode), str(mode)) for mode in found]
+        modes: list[str] = [MODES.get(str(mode), str(mode)) for mode in found]
     else:
         names = {key: name for name, key in POOLING_KEYS.items()}
         modes = [names.get(key, key.removeprefix("pooling_mode_")) for key, value in config.items()

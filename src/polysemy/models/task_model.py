@@ -48,6 +48,7 @@ def head_config(task: Task, config: PretrainingConfig, **changes: Any) -> HeadCo
 
     Encoders are read at [CLS], causal bodies at the last token, ELMo by a BiLSTM over a mix of its layers
     (`nn/mix_head.py`), NNLM and static vectors by the mean of all.
+    The last matrix has a bias, but for GPT's labels and values, as transformers has it.
     Dropout before the last matrix is 0.1; that of span heads is 0, as in BERT's and RoBERTa's, and that of one-sided
     and static bodies too.
     """
@@ -56,7 +57,8 @@ def head_config(task: Task, config: PretrainingConfig, **changes: Any) -> HeadCo
     reading = "first" if two_sided else other
     form = FORMS.get(config.recipe, "pooled") if two_sided and isinstance(task, Classify | Regress) else "linear"
     dropout = 0.1 if two_sided and not isinstance(task, Span) else 0.0
-    found = {"reading": reading, "form": form, "dropout": dropout, "bias": True, **changes}
+    bias = config.recipe != "gpt" or not isinstance(task, Classify | Regress)
+    found = {"reading": reading, "form": form, "dropout": dropout, "bias": bias, **changes}
     if found["reading"] != "first" and "form" not in changes:
         found["form"] = "linear"
     return HeadConfig(**found)

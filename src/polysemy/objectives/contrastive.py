@@ -56,7 +56,6 @@ class SentencePairs:
     def tensors(self, batch: SentenceBatch, device: str | torch.device = "cpu") -> dict[str, Tensor]:
         """What the model and the loss are given of a batch."""
         arrays: dict[str, Any] = {name: getattr(batch, name) for name in (*OF_ROWS, "texts", "scores")}
-        arrays["rows"] = batch.rows
         return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
 
     def losses(self, model: Vectors, tensors: Mapping[str, Tensor]) -> dict[str, Float[Tensor, ""]]:

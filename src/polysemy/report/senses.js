@@ -64,7 +64,7 @@
     line.addEventListener("click", () => {
       pinned = index;
       show(index);
-      byId("reader").scrollIntoView({ block: "nearest" });
+      line.classList.toggle("open");  // the whole sentence, where it was too long for its line
     });
   });
   senses.forEach((card, i) => {

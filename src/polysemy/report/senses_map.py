@@ -109,11 +109,11 @@ def draw_map(found: Mapping[str, Any], path: str | Path, *, word: str, model: st
     _draw_points(axes, found, layout)
     for number, sense in enumerate(found["senses"]):
         y = 1 - (top + map_high + 0.3 + row * number) / high
-        axis = figure.add_axes((side / wide, y - 0.06 / high, 0.25 / wide, 0.2 / high))
+        axis = figure.add_axes((side / wide, y - 0.04 / high, 0.25 / wide, 0.2 / high))
         axis.set_axis_off()
         axis.scatter([0], [0], s=46, color=color(f"c{number % 8}"), marker=MARKERS[number % 8])
-        _say(figure, (side + 0.32) / wide, y + 0.13 / high, f"{', '.join(sense['words']) or 'no word tells it'}"
-             f"   {sense['count']}", 10.5)
+        _say(figure, (side + 0.32) / wide, y + 0.13 / high, f"{', '.join(sense['words']) or 'no word tells it'} · "
+             f"{sense['count']}", 10.5)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, to_png(figure, dpi))
     return path

@@ -6,14 +6,12 @@ left out.  Tags stay as they stand: IOB1, IOB2 or BIOES (see `scheme`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from polysemy.errors import InputError
+from polysemy.text.examples import Tagged
 from polysemy.text.labeled_columns import KNOWN, choose
 from polysemy.text.tables import RECORDS, SHOWN, LabelFile
-
-if TYPE_CHECKING:
-    from polysemy.text.labeled import Tagged
 
 DOCUMENT = "-DOCSTART-"
 
@@ -61,8 +59,6 @@ def as_iob2(tags: Sequence[str]) -> tuple[str, ...]:
 
 
 def _from_columns(file: LabelFile, wanted: Mapping[str, str], labels: bool) -> tuple[list[Tagged], str]:
-    from polysemy.text.labeled import Tagged
-
     sentences: list[Tagged] = []
     width = 0
     for start, rows in _sentences(file):
@@ -108,8 +104,6 @@ def _number(file: LabelFile, name: str | None, default: int, width: int) -> int:
 
 
 def _from_records(file: LabelFile, wanted: Mapping[str, str], labels: bool) -> tuple[list[Tagged], str]:
-    from polysemy.text.labeled import Tagged
-
     sentences: list[Tagged] = []
     words, tags = "", ""
     for line, record in file.records():

@@ -6,111 +6,33 @@ is one line that names the file and its line.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from polysemy.errors import InputError
+from polysemy.text.conll import read_tagged
+from polysemy.text.examples import (
+    Example,
+    Examples,
+    Question,
+    Tagged,
+    check_labels,
+    natural_order,
+    texts_as_examples,
+)
 from polysemy.text.labeled_columns import KNOWN, SAMPLE, Columns, choose, has_heading, parse_columns
+from polysemy.text.squad import read_questions
 from polysemy.text.tables import PREFIX, RECORDS, SHOWN, LabelFile
 
+__all__ = ["Example", "Examples", "Question", "Tagged", "check_labels", "natural_order", "read_examples",
+           "texts_as_examples"]
+
 KINDS = ("classify", "pair", "regress", "embed", "tag", "span")
-MOST_CLASSES_SHOWN = 200
-
-
-@dataclass(frozen=True)
-class Example:
-    """A text, or two or three, with a label (classify, pair), a score (regress) or nothing."""
-
-    text: str
-    pair: str | None = None
-    label: str | float | None = None
-    row: int = 0
-    """line of the file, from 1"""
-    negative: str | None = None
-
-
-@dataclass(frozen=True)
-class Tagged:
-    """The words of a sentence and the tag of each."""
-
-    words: tuple[str, ...]
-    tags: tuple[str, ...] | None
-    row: int = 0
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question to a text; each answer is (start, text) with context[start:start + len(text)] == text."""
-
-    id: str
-    question: str
-    context: str
-    answers: tuple[tuple[int, str], ...]
-    """none: it has no answer there"""
-    row: int = 0
-
-
-@dataclass(frozen=True)
-class Examples(Sequence[Any]):
-    """What a file holds: Example, Tagged (tag) or Question (span) in its order."""
-
-    items: tuple[Any, ...]
-    kind: str
-    path: str = "data"
-    note: str = ""
-    """one line: what was read, and which columns were taken"""
-    warnings: tuple[str, ...] = ()
-    """one line each: what was replaced, left out or looks wrong"""
-    columns: str = ""
-    """what to give as `columns` to read a file like this one in the same way"""
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, i: Any) -> Any:
-        return self.items[i]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.items)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Labels or tags that occur, each once: numbers by size, other names by name."""
-        if self.kind == "tag":
-            found = {tag for item in self.items if item.tags is not None for tag in item.tags}
-        else:
-            found = {item.label for item in self.items if isinstance(item.label, str)}
-        return natural_order(found)
-
-    @property
-    def pair(self) -> bool:
-        """Whether examples are pairs of texts."""
-        return self.kind in ("classify", "pair", "regress") and any(item.pair is not None for item in self.items)
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """Lowest and highest score."""
-        scores = [item.label for item in self.items if item.label is not None]
-        return (min(scores), max(scores)) if scores else (0.0, 0.0)
-
-
-def natural_order(labels: set[str] | Sequence[str]) -> tuple[str, ...]:
-    """Numbers by size before names by name, in which numbers count as numbers too (`class 2` before `class 10`)."""
-    def key(label: str) -> tuple[Any, ...]:
-        try:
-            number = float(label)
-            if math.isfinite(number):
-                return 0, number, label
-        except ValueError:
-            pass
-        parts = re.split(r"(\d+)", label)
-        return 1, [(int(part), "") if part.isdecimal() else (-1, part) for part in parts if part], label
-
-    return tuple(sorted(set(labels), key=key))
+MOST_CLASSES = 200
+"""labels from which on a warning asks whether they are labels"""
+MANY_LABELS = "the classifier of fastText learns several"
 
 
 def read_examples(path: str | Path, kind: str, columns: str | Mapping[str, str | int] | None = None, *,
@@ -128,54 +50,14 @@ def read_examples(path: str | Path, kind: str, columns: str | Mapping[str, str |
     if kind not in KINDS:
         raise InputError(f"task must be {' | '.join(KINDS)}, got {kind!r}")
     file = LabelFile.at(path)
+    wanted = {} if kind == "span" else parse_columns(columns, kind)
     if kind == "span":
-        from polysemy.text.squad import read_questions
-
         items, found = read_questions(file), ""
     elif kind == "tag":
-        from polysemy.text.conll import read_tagged
-
-        items, found = read_tagged(file, parse_columns(columns, kind), labels)
+        items, found = read_tagged(file, wanted, labels)
     else:
-        wanted = parse_columns(columns, kind)
         return _finished(file, kind, *_read_table(file, kind, wanted, labels), guessed="text" not in wanted)
-    return _finished(file, kind, items, found, "" if columns is None else str(columns))
-
-
-def texts_as_examples(texts: Sequence[str], pairs: Sequence[str] | None = None, *, kind: str = "classify",
-                      path: str = "texts") -> Examples:
-    """Texts without labels as examples, for prediction."""
-    if pairs is not None and len(pairs) != len(texts):
-        raise InputError(f"pairs must be as many as texts, got {len(pairs)} and {len(texts)}")
-    others: Sequence[str | None] = [None] * len(texts) if pairs is None else pairs
-    return Examples(tuple(Example(text, other, None, number) for number, (text, other)
-                          in enumerate(zip(texts, others, strict=True), start=1)), kind, path)
-
-
-def check_labels(train: Examples, dev: Examples | None = None) -> tuple[str, ...]:
-    """The labels (or tags) to learn, in order: those of `train`, two at least; `dev` may hold no other.
-
-    Scores need not be among those of train, but they must differ.  For embed and span there is nothing to check.
-    """
-    if train.kind in ("embed", "span"):
-        return ()
-    if train.kind == "regress":
-        low, high = train.range
-        if not low < high:
-            raise InputError(f"scores of {train.path} must differ to be learned, got {low:g} in all rows")
-        return ()
-    known = train.labels
-    if len(known) < 2:
-        raise InputError(f"labels of {train.path} must be at least two to be learned, got only "
-                         f"{', '.join(map(repr, known)) or 'none'}; see that the right column was taken ({train.note})")
-    for item in dev or ():
-        own = item.tags or () if train.kind == "tag" else (item.label,)
-        for label in own:
-            if label is not None and label not in known:
-                assert dev is not None
-                raise InputError(f"{dev.path}, line {item.row:,}: label must be one that {train.path} has "
-                                 f"({', '.join(map(repr, known))[:SHOWN * 2]}), got {label!r}")
-    return known
+    return _finished(file, kind, items, found, ",".join(f"{role}={name}" for role, name in wanted.items()))
 
 
 def _finished(file: LabelFile, kind: str, items: list[Any], found: str, columns: str, names: Sequence[str] = (), *,
@@ -190,7 +72,7 @@ def _finished(file: LabelFile, kind: str, items: list[Any], found: str, columns:
             warnings.append(f"{file.path}: {count:,} {changed} were replaced")
     if kind in ("classify", "pair") and columns:
         several = len({item.label for item in items})
-        if several > max(MOST_CLASSES_SHOWN, len(items) // 4):
+        if several > max(MOST_CLASSES, len(items) // 4):
             warnings.append(f"{file.path}: {several:,} different labels in {len(items):,} rows; see that the right "
                             f"column was taken ({found})")
     unread = [name for name in names if name.casefold() in KNOWN["pair"]]
@@ -213,7 +95,7 @@ def _read_table(file: LabelFile, kind: str, wanted: Mapping[str, str], labels: b
     if not head:
         return [], "", "", ()
     cells = [row for _, row in head]
-    heading = form == "records" or has_heading(cells, wanted)
+    heading = form == "records" or has_heading(cells, wanted, kind)
     names = [name.strip() for name in cells[0]] if heading else []
     width = len(cells[0])
     body = head[1:] if heading else head
@@ -249,6 +131,8 @@ def _open(file: LabelFile, kind: str, labels: bool) -> tuple[Iterator[tuple[int,
     first = next((line for line in file.lines() if line.strip()), "")
     if any(word.startswith(PREFIX) for word in first.split()):
         return _from_prefixed(file), "prefixed"
+    if file.suffix == ".json" and first.lstrip().startswith("{"):
+        return _from_records(file), "records"
     if "\t" in first:
         return file.tabbed(), "table"
     if labels and kind != "embed":
@@ -261,8 +145,7 @@ def _from_prefixed(file: LabelFile) -> Iterator[tuple[int, list[str]]]:
     for line, text, names in file.prefixed():
         label, *others = names
         if others:
-            raise file.error(line, f"must have one label, got {', '.join(names)[:SHOWN]}; the classifier of fastText "
-                                   "learns several")
+            raise file.error(line, f"must have one label, got {', '.join(names)[:SHOWN]}; {MANY_LABELS}")
         yield line, [text, label]
 
 
@@ -276,14 +159,19 @@ def _from_records(file: LabelFile) -> Iterator[tuple[int, list[str]]]:
         missing = [name for name in names if name not in record]
         if missing:
             raise file.error(line, f"must have the fields of the first line, but {missing[0]!r} is missing")
-        yield line, [_cell(record[name]) for name in names]
+        yield line, [_cell(file, line, name, record[name]) for name in names]
 
 
-def _cell(value: Any) -> str:
+def _cell(file: LabelFile, line: int, name: str, value: Any) -> str:
+    """A value as text; a list of words as the words with spaces between."""
     if isinstance(value, str):
         return value
     if value is None:
         return ""
+    if isinstance(value, list) and all(isinstance(item, str | int) for item in value):
+        if len(value) > 1 and name.casefold() in KNOWN["label"]:
+            raise file.error(line, f"must have one label, got {str(value)[:SHOWN]}; {MANY_LABELS}")
+        return " ".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

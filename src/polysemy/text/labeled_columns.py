@@ -1,7 +1,7 @@
 """Which columns of a table hold the texts and the label: as the user says, by their names, or by what is in them.
 
-By content: a text is the column with the longest cells that are not all numbers; a label the column, filled in every
-row, with the fewest different values; a score the last column of numbers.
+By content: a text is the column with the longest cells that are not all numbers; a second text one that looks like it;
+a label the column, filled in nearly every row, with the fewest different values; a score the last column of numbers.
 """
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from polysemy.errors import InputError
+from polysemy.text.lines import WIDE_FROM
 
 SAMPLE = 5000
 LONGEST_HEADING = 60
@@ -33,6 +34,9 @@ KNOWN: dict[str, tuple[str, ...]] = {
 SCORES = ("score", "similarity", "similarity_score", "rating", "label", "value", "target", "y", "分数", "标签")
 OTHERS = ("id", "index", "idx", "qid", "pairid", "genre")
 HEADINGS = frozenset(name for names in KNOWN.values() for name in names) | frozenset(SCORES) | frozenset(OTHERS)
+LABELS_TOO = frozenset(("positive", "negative", "neg", "question", "answer"))
+"""headings that are as often labels: they tell nothing but where vectors are learned"""
+FILLED = 0.9
 
 
 @dataclass(frozen=True)
@@ -76,17 +80,22 @@ def parse_columns(columns: str | Mapping[str, str | int] | None, kind: str) -> d
     return found
 
 
-def has_heading(rows: Sequence[Sequence[str]], wanted: Mapping[str, str]) -> bool:
-    """Whether the first row names the columns: by a name asked for, a usual one, or words above a column of numbers."""
+def has_heading(rows: Sequence[Sequence[str]], wanted: Mapping[str, str], kind: str) -> bool:
+    """Whether the first row names the columns: by a name asked for, a usual one, or words above a column of numbers.
+
+    What stands in the first row and again below it is no name.
+    """
     first = [cell.strip() for cell in rows[0]]
     named = [name for name in wanted.values() if not name.isdigit()]
     if named:
         return True  # the user knows names, so there are some; which ones, `choose` checks
     if not all(0 < len(cell) <= LONGEST_HEADING for cell in first) or len(set(first)) < len(first):
         return False
-    if any(cell.casefold() in HEADINGS for cell in first):
-        return True
     below = rows[1:]
+    if any(place < len(row) and row[place].strip() == cell for row in below for place, cell in enumerate(first)):
+        return False
+    if any(cell.casefold() in (HEADINGS if kind == "embed" else HEADINGS - LABELS_TOO) for cell in first):
+        return True
     return len(below) > 1 and not any(map(is_number, first)) and any(
         all(place < len(row) and is_number(row[place]) for row in below) for place in range(len(first)))
 
@@ -132,12 +141,15 @@ class _Profile:
     length: float
     distinct: int
     rows: int
+    running: bool
+    """most cells hold several words, or Chinese"""
 
     @classmethod
     def of(cls, cells: Sequence[str]) -> _Profile:
         full = [cell for cell in cells if cell.strip()]
-        return cls(bool(full) and all(map(is_number, full)), len(full) == len(cells) > 0,
-                   sum(map(len, full)) / max(len(full), 1), len(set(full)), len(cells))
+        running = sum(" " in cell.strip() or max(cell) >= WIDE_FROM for cell in full)
+        return cls(bool(full) and all(map(is_number, full)), len(full) >= FILLED * len(cells) > 0,
+                   sum(map(len, full)) / max(len(full), 1), len(set(full)), len(cells), running > len(full) / 2)
 
 
 def is_number(cell: str) -> bool:
@@ -194,13 +206,13 @@ def _by_content(found: dict[str, int], profiles: Sequence[_Profile], kind: str, 
             if fitting:
                 found["label"] = min(reversed(fitting), key=lambda place: profiles[place].distinct)
     texts = [role for role in ROLES[kind] if role != "label" and role not in found]
-    if "text" not in texts and kind != "pair":
-        return  # a second text beside a named first one is no guess to make
+    if "text" not in texts:
+        return  # a second text beside a first one that has a name is no guess to make
     candidates = [place for place in free() if profiles[place].filled and not profiles[place].numeric] or free()
-    if kind == "embed" and len(candidates) > len(texts):
-        texts = texts[:1] if len(candidates) > 3 else texts
-    longest = sorted(candidates, key=lambda place: -profiles[place].length)[:len(texts)]
-    if kind == "regress" and len(longest) == 2 and profiles[longest[1]].length < profiles[longest[0]].length / 4:
-        longest = longest[:1]
-    for role, place in zip(texts, sorted(longest), strict=False):
+    longest = sorted(candidates, key=lambda place: -profiles[place].length)
+    alike = [place for place in longest[1:] if profiles[place].running
+             or profiles[place].length > profiles[longest[0]].length / 4]
+    if kind == "embed" and len(alike) > 1 and len(profiles) > 3:
+        alike = []  # a table of many things: which of them belong together, only a user knows
+    for role, place in zip(texts, sorted([*longest[:1], *alike[:len(texts) - 1]]), strict=False):
         found[role] = place

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from polysemy.errors import InputError
+from polysemy.text.examples import Question
 from polysemy.text.tables import SHOWN, LabelFile
-
-if TYPE_CHECKING:
-    from polysemy.text.labeled import Question
 
 NEARBY = 64
 """characters by which an offset may be wrong: files made with another count of characters drift"""
@@ -21,8 +19,6 @@ NEARBY = 64
 
 def read_questions(file: LabelFile) -> list[Question]:
     """All questions of a file in its order; `row` counts them from 1."""
-    from polysemy.text.labeled import Question
-
     questions: list[Question] = []
     seen: set[str] = set()
     for context, record in _records(file):

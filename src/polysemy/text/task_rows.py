@@ -7,7 +7,7 @@ memory.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +15,11 @@ import numpy as np
 from polysemy.errors import InputError
 from polysemy.text.row_form import Parts, RowForm, cut_pairs
 from polysemy.text.rows import ranges
+from polysemy.text.task_encoding import Encoded, as_running, blank_id, pad_id, room_of, unknown_id
 from polysemy.text.task_windows import SpanWindows, TagWindows, span_windows, tag_windows
 
 if TYPE_CHECKING:
-    from polysemy.text.labeled import Examples
+    from polysemy.text.examples import Examples
 
 PLACES = ("first", "last", "all")
 UNKNOWN = -1
@@ -95,29 +96,6 @@ class TaskRows:
         return np.maximum.reduceat(self.lengths, self.units[:-1]) if self.num_units else np.zeros(0, np.int64)
 
 
-class Encoded:
-    """Texts as ids in one flat array; equal texts are encoded once."""
-
-    def __init__(self, reader: Any, texts: Sequence[str], blank: int | None = None) -> None:
-        """`blank` stands for a text without a single piece."""
-        numbers: dict[str, int] = {}
-        self.numbers = np.fromiter((numbers.setdefault(text, len(numbers)) for text in texts), np.int64, len(texts))
-        self.encodings = reader.encode(list(numbers))
-        lengths = np.array([len(encoding.ids) for encoding in self.encodings], np.int64)
-        bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        blanks = [np.array([0 if blank is None else blank])]  # after all others
-        self.flat = np.concatenate([*(encoding.ids for encoding in self.encodings), *blanks])
-        starts = bounds[:-1].copy()
-        if blank is not None:
-            starts[lengths == 0] = bounds[-1]
-            lengths = np.maximum(lengths, 1)
-        self.starts, self.lengths = starts[self.numbers], lengths[self.numbers]
-
-    def parts(self, some: slice, lengths: np.ndarray) -> Parts:
-        """The first so many ids of some texts."""
-        return Parts(self.flat, self.starts[some], lengths)
-
-
 def kind_of(task: Any) -> str:
     """classify, regress, tag, span or embed: the name of the task's class in small letters."""
     return type(task).__name__.lower()
@@ -155,30 +133,30 @@ def task_rows(examples: Examples, reader: Any, task: Any, *, place: str | None =
 def _text_rows(examples: Examples, reader: Any, task: Any, length: int, place: str) -> TaskRows:
     pair = bool(task.pair)
     form = RowForm.of(reader, pair)
-    room = _room(length, form, 2 if pair else 1)
+    room = room_of(length, form, 2 if pair else 1)
     n = len(examples)
     if pair:
         encoded = Encoded(reader, [example.text for example in examples] + [_second(examples, i) for i in range(n)],
-                          _blank(reader, form))
+                          blank_id(reader, form))
         both = (slice(n), slice(n, 2 * n))
         lengths = cut_pairs(encoded.lengths[:n], encoded.lengths[n:], room)
         laid = form.lay_out([encoded.parts(some, size) for some, size in zip(both, lengths, strict=True)])
         cut = int((encoded.lengths[:n] + encoded.lengths[n:] > room).sum())
     else:
-        encoded = Encoded(reader, [example.text for example in examples], _blank(reader, form))
+        encoded = Encoded(reader, [example.text for example in examples], blank_id(reader, form))
         laid = form.lay_out([encoded.parts(slice(n), np.minimum(encoded.lengths, room))])
         cut = int((encoded.lengths > room).sum())
     at, at_splits = _places(laid.splits, place)
     return TaskRows(
         kind=kind_of(task), ids=laid.ids, segments=laid.segments, splits=laid.splits, at=at, at_splits=at_splits,
         targets=_targets(examples, task), examples=np.arange(n), roles=np.zeros(n, np.int64), units=np.arange(n + 1),
-        texts=np.zeros(n, np.int64), pad_id=_pad(reader), cut=cut,
+        texts=np.zeros(n, np.int64), pad_id=pad_id(reader), cut=cut,
         warning=_cut_warning(examples, cut, n, length, "pairs" if pair else "texts"))
 
 
 def _embed_rows(examples: Examples, reader: Any, length: int, place: str) -> TaskRows:
     form = RowForm.of(reader, False)
-    room = _room(length, form, 1)
+    room = room_of(length, form, 1)
     texts: list[str] = []
     roles: list[int] = []
     counts = []
@@ -188,7 +166,7 @@ def _embed_rows(examples: Examples, reader: Any, length: int, place: str) -> Tas
         texts += own
         roles += range(len(own))
         counts.append(len(own))
-    encoded = Encoded(reader, texts, _blank(reader, form))
+    encoded = Encoded(reader, texts, blank_id(reader, form))
     n = len(texts)
     laid = form.lay_out([encoded.parts(slice(n), np.minimum(encoded.lengths, room))])
     at, at_splits = _places(laid.splits, place)
@@ -198,14 +176,14 @@ def _embed_rows(examples: Examples, reader: Any, length: int, place: str) -> Tas
         kind="embed", ids=laid.ids, segments=laid.segments, splits=laid.splits, at=at, at_splits=at_splits,
         targets=owner, examples=owner, roles=np.array(roles, np.int64),
         units=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)]), texts=encoded.numbers,
-        pad_id=_pad(reader), cut=cut, warning=_cut_warning(examples, cut, n, length, "texts"))
+        pad_id=pad_id(reader), cut=cut, warning=_cut_warning(examples, cut, n, length, "texts"))
 
 
 def _tag_rows(examples: Examples, reader: Any, task: Any, length: int) -> TaskRows:
     form = RowForm.of(reader, False)
-    room = _room(length, form, 1)
-    words = [_as_running(word) for example in examples for word in example.words]
-    encoded = Encoded(reader, words, _unknown(reader))
+    room = room_of(length, form, 1)
+    words = [as_running(word) for example in examples for word in example.words]
+    encoded = Encoded(reader, words, unknown_id(reader))
     counts = np.array([len(example.words) for example in examples], np.int64)
     lengths = np.minimum(encoded.lengths, room)
     found = tag_windows(lengths, counts, room)
@@ -219,29 +197,29 @@ def _tag_rows(examples: Examples, reader: Any, task: Any, length: int) -> TaskRo
     return TaskRows(
         kind="tag", ids=laid.ids, segments=laid.segments, splits=laid.splits, at=at.astype(np.int32),
         at_splits=found.at_splits, targets=np.array(flat, np.int64)[found.flat_words], examples=found.examples,
-        roles=np.zeros(n, np.int64), units=np.arange(n + 1), texts=np.zeros(n, np.int64), pad_id=_pad(reader),
+        roles=np.zeros(n, np.int64), units=np.arange(n + 1), texts=np.zeros(n, np.int64), pad_id=pad_id(reader),
         windows=found, warning=_window_warning(examples, found.examples, len(examples), length, "sentences"))
 
 
 def _span_rows(examples: Examples, reader: Any, task: Any, length: int) -> TaskRows:
     form = RowForm.of(reader, True)
-    room = _room(length, form, 2)
-    questions = Encoded(reader, [example.question for example in examples], _blank(reader, form))
-    contexts = Encoded(reader, [example.context for example in examples], _unknown(reader))
+    room = room_of(length, form, 2)
+    questions = Encoded(reader, [example.question for example in examples], blank_id(reader, form))
+    contexts = Encoded(reader, [example.context for example in examples], unknown_id(reader))
     found = span_windows(examples, questions.lengths, [contexts.encodings[i] for i in contexts.numbers], room,
                          task.stride)
     own = found.examples
     parts = [Parts(questions.flat, questions.starts[own], found.queries[own]),
              Parts(contexts.flat, contexts.starts[own] + found.first_tokens, found.counts)]
     laid = form.lay_out(parts)
-    object.__setattr__(found, "columns", laid.columns[1])
+    found = replace(found, columns=laid.columns[1])
     at, at_splits = _places(laid.splits, "all")
     targets = np.where(found.inside[:, None], found.answer_tokens + laid.columns[1][:, None], 0)
     n = len(own)
     return TaskRows(
         kind="span", ids=laid.ids, segments=laid.segments, splits=laid.splits, at=at, at_splits=at_splits,
         targets=targets, examples=own, roles=np.zeros(n, np.int64), units=np.arange(n + 1),
-        texts=np.zeros(n, np.int64), pad_id=_pad(reader), windows=found,
+        texts=np.zeros(n, np.int64), pad_id=pad_id(reader), windows=found,
         warning=_window_warning(examples, own, len(examples), length, "contexts"))
 
 
@@ -289,36 +267,6 @@ def _second(examples: Examples, i: int) -> str:
     if text is None:
         raise InputError(f"{examples.path}, line {examples[i].row:,}: example must have two texts, got one")
     return text
-
-
-def _room(length: int, form: RowForm, texts: int) -> int:
-    """Columns left for the texts."""
-    if length < form.size + texts:
-        raise InputError(f"length must be at least {form.size + texts} tokens for {texts} "
-                         f"text{'s' * (texts > 1)} and {form.size} special ones, got {length}")
-    return length - form.size
-
-
-def _blank(reader: Any, form: RowForm) -> int | None:
-    """What stands for a text without a piece where no special token keeps its row from being empty."""
-    return None if form.size else _unknown(reader)
-
-
-def _unknown(reader: Any) -> int:
-    tokenizer = reader.tokenizer
-    return tokenizer.unk_id if tokenizer.has("unk") else 0
-
-
-def _pad(reader: Any) -> int:
-    tokenizer = reader.tokenizer
-    return tokenizer.pad_id if tokenizer.has("pad") else 0
-
-
-def _as_running(word: str) -> str:
-    """A word as it stands in running text: after a space, unless it begins with a Chinese character."""
-    from polysemy.text.words import is_han
-
-    return word if is_han(word[:1] or " ") else f" {word}"
 
 
 def _cut_warning(examples: Examples, cut: int, n: int, length: int, what: str) -> str:

@@ -16,7 +16,7 @@ from polysemy.errors import InputError
 from polysemy.text.encoding import Encoding
 
 if TYPE_CHECKING:
-    from polysemy.text.labeled import Examples
+    from polysemy.text.examples import Examples
 
 LONGEST_QUERY = 64
 """tokens of a question that are shown, as in run_squad"""
@@ -81,6 +81,8 @@ def max_context(starts: np.ndarray, counts: np.ndarray, tokens: int) -> np.ndarr
 
     run_squad's score: min(tokens before it, tokens after it) + 0.01 * length of the window.
     """
+    if len(starts) == 1:
+        return np.zeros(tokens, np.int64)
     best, owner = np.full(tokens, -np.inf), np.zeros(tokens, np.int64)
     for window, (start, count) in enumerate(zip(starts.tolist(), counts.tolist(), strict=True)):
         before = np.arange(count)

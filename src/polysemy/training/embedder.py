@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,9 +25,11 @@ from polysemy.models.fine_tuning import opened
 from polysemy.models.pretrained import WEIGHTS
 from polysemy.models.recipe import BodyConfig, TrainingConfig
 from polysemy.models.sentence_vectors import SentenceModel, SentenceVectors
+from polysemy.models.static_body import StaticConfig
 from polysemy.models.task_model import READ_LAST
 from polysemy.models.tasks import Embed
 from polysemy.models.text_model import TextModel
+from polysemy.nn.pooling import Pooling, normalized
 from polysemy.objectives.contrastive import LossName, SentencePairs
 from polysemy.runtime import choose_device, environment
 from polysemy.text.sentence_batches import SentenceBatches
@@ -34,6 +37,7 @@ from polysemy.text.sentence_examples import SentenceExamples, rows_of_texts
 from polysemy.training.budget import Budget, Course, State
 from polysemy.training.checkpoint import Checkpoints
 from polysemy.training.distributed import World
+from polysemy.training.fine_tuning_config import EXAMPLES_SHOWN, FEWEST_EPOCHS, MOST_EPOCHS, usual_rate
 from polysemy.training.learner import Learner
 from polysemy.training.lock import folder_lock
 from polysemy.training.loop import Step, train
@@ -67,10 +71,10 @@ class EmbedderConfig(Config):
     """cosines are divided by it"""
     both: bool = False
     """also let each partner find its text among the others"""
-    epochs: float = 1.0
-    """passes over the pairs"""
-    learning_rate: float = 1e-4
-    """peak; bodies of MiniLM's size and larger want 2e-5 to 5e-5"""
+    epochs: float | None = None
+    """passes over the pairs; none: 1 of plain text, else 3, and more for small data"""
+    learning_rate: float | None = None
+    """peak; none: as for other tasks by the body's kind and width, and half of that from plain text"""
     batch_size: int = 64
     """pairs, each of which has all others of its batch as negatives"""
     chunk_size: int | None = None
@@ -87,8 +91,10 @@ class EmbedderConfig(Config):
     """steps between evaluations; none: an epoch"""
 
     def check(self) -> None:
-        if self.epochs <= 0:
-            raise InputError(f"epochs must be above 0, got {self.epochs}")
+        for name in ("epochs", "learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name} must be above 0, got {value}")
         for name in ("batch_size", "chunk_size", "evaluate_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -113,11 +119,15 @@ def train_embedder(start: str | Path, train_on: SentenceExamples, out: str | Pat
     Stopped by a signal (InterruptError) and called again it goes on from its last checkpoint, with the weights of an
     uninterrupted run.  InputError for bad settings, a folder in use, or other data than before.
     """
-    out, config = Path(out), settled(config, train_on)
+    out = Path(out)
     _check_out(out)
-    reader = opened(start)
-    task = Embed(pooling=config.pooling or usual_pooling(reader), normalize=config.normalize,
+    model = opened(start)
+    reader: TextModel = getattr(model, "reader", model)  # of what was trained for a task only the body is kept
+    config = settled(config, train_on, reader)
+    task = Embed(pooling=config.pooling or usual_pooling(model), normalize=config.normalize,
                  dimensions=config.dimensions, temperature=config.temperature)
+    if reader is model and isinstance(reader.config.model, StaticConfig):
+        with_unit_rows(reader)
     with_dropout_of(reader, config.dropout)
     embedder = SentenceVectors(reader, task)
     _check_sizes(config, reader)
@@ -131,8 +141,8 @@ def train_embedder(start: str | Path, train_on: SentenceExamples, out: str | Pat
             return run.export()
 
 
-def settled(config: EmbedderConfig, examples: SentenceExamples) -> EmbedderConfig:
-    """The config with what the data decides: the loss, and dropout for twins."""
+def settled(config: EmbedderConfig, examples: SentenceExamples, reader: TextModel) -> EmbedderConfig:
+    """The config with all that the data and the body decide: loss, dropout, epochs, rate."""
     scored = examples.scores is not None
     loss = ("cosent" if scored else "softmax") if config.loss == "auto" else config.loss
     if (loss != "softmax") and not scored:
@@ -144,12 +154,25 @@ def settled(config: EmbedderConfig, examples: SentenceExamples) -> EmbedderConfi
     dropout = 0.1 if twins and config.dropout is None else config.dropout
     if twins and not dropout:
         raise InputError("dropout must be above 0 to learn from twins, got 0: both readings would be the same vector")
-    return config.replace(loss=loss, dropout=dropout)
+    plain = examples.source in ("twins", "adjacent sentences")
+    epochs = 1.0 if plain else float(min(max(-(-EXAMPLES_SHOWN // len(examples)), FEWEST_EPOCHS), MOST_EPOCHS))
+    rate = usual_rate(reader.config.recipe, reader.config.model) / (2 if plain else 1)
+    return config.replace(loss=loss, dropout=dropout, epochs=config.epochs or epochs,
+                          learning_rate=config.learning_rate or rate)
 
 
-def usual_pooling(reader: TextModel) -> Literal["mean", "last"]:
-    """The last token where only that one has read all, else the mean."""
-    return "last" if reader.config.recipe in READ_LAST else "mean"
+def usual_pooling(model: TextModel) -> Pooling:
+    """That of an embedder; else the last token where only that one has read all, else the mean."""
+    if isinstance(model, SentenceVectors):
+        return model.task.pooling
+    return "last" if model.config.recipe in READ_LAST else "mean"
+
+
+@torch.no_grad()
+def with_unit_rows(reader: TextModel) -> None:
+    """Begin static vectors at length 1 each, as `embed` averages them: long ones would outvote the others."""
+    table = reader.model.table
+    table.copy_(normalized(table))
 
 
 def with_dropout_of(reader: TextModel, rate: float | None) -> None:
@@ -228,6 +251,7 @@ class _Run:
         """Put the learner together, at the newest checkpoint if there is one."""
         c = self.config
         epoch = max(1, -(-len(self.batches.examples) // self.batches.batch_size))
+        assert c.learning_rate is not None
         self.training = TrainingConfig(
             learning_rate=c.learning_rate, batch_size=self.batches.batch_size, length=max(8, c.length),
             warmup_rate=c.warmup_rate, weight_decay=c.weight_decay, clip=c.clip, dtype=c.dtype, beta2=0.999,
@@ -288,9 +312,13 @@ class _Run:
         chosen = (self.checkpoints.best() if self.judge is not None else None) or self.checkpoints.newest()
         assert chosen is not None, "a run ends with a checkpoint"
         weights, saved, model = chosen.tensors("model"), chosen.state(), self.embedder
+        loss = float(saved["loss"])
         results = {"step": self.state.step, "kept_step": chosen.step, "seconds": self.state.seconds,
                    "tokens": self.state.tokens, "before": self.before, "scores": saved["scores"],
-                   "pairs": len(self.batches.examples), "loss": saved["loss"]}
+                   "pairs": len(self.batches.examples), "loss": loss if math.isfinite(loss) else None}
+        if results["scores"].get(HEADLINE, math.inf) < self.before.get(HEADLINE, -math.inf):
+            log.warning("%s on the held-out pairs fell from %.4f to %.4f: this training did harm; lower the rate, or "
+                        "learn from other pairs", HEADLINE, self.before[HEADLINE], results["scores"][HEADLINE])
         save_tensors(self.folder / WEIGHTS, {name: tensor.float().contiguous() for name, tensor in weights.items()})
         model.tokenizer.save(self.folder)
         write_bytes(self.folder / "README.md", card(self.record, model, results).encode())

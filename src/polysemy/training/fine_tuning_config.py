@@ -111,8 +111,9 @@ def settled(config: FineTuningConfig, recipe: str, body: Any, kind: str, example
         changes["learning_rate"] = usual_rate(recipe, body, config.freeze)
     if config.batch_size is None:
         changes["batch_size"] = 32 if examples >= 2000 else 16
-    if config.reading is None and recipe == "elmo" and kind in ("classify", "regress"):
-        changes["reading"] = "mix"
+    others = config.freeze, config.reading, config.reuse_layers
+    if recipe == "elmo" and others == (None, None, None) and not (config.gradual or config.reinit):
+        changes["freeze"] = body.num_layers  # its features are mixed, not trained (Peters et al. 2018, 3.2)
     if config.length is None and kind != "span":
         changes["length"] = ROW_TOKENS
     return config.replace(**changes)

@@ -33,6 +33,7 @@ from polysemy.text.tokenizer import Tokenizer
 from polysemy.training.budget import Budget, Course, Moment, State
 from polysemy.training.checkpoint import Checkpoints
 from polysemy.training.distributed import World, join
+from polysemy.training.embedding_start import start_table, vectors_to_start
 from polysemy.training.held_out import HeldOut
 from polysemy.training.incremental import Replay, Start
 from polysemy.training.learner import Learner
@@ -78,6 +79,7 @@ def pretrain(config: PretrainingConfig, data: Documents | PreparedText, folder: 
     with Signals() as signals, join(choose_device(device)) as world, _claimed(folder, world, resume):
         start = Start.open(Path(start_from), replay=replay > 0) if start_from is not None else None
         config = start.adapt(config) if start is not None else config
+        vectors = vectors_to_start(config, new=start is None)
         if replay and isinstance(config.segments, Streams):
             raise InputError("--replay must go with rows that stand alone, got segments Streams, whose rows go on from "
                              "batch to batch; add --set segments=chunks, or train on old and new text together")
@@ -90,6 +92,7 @@ def pretrain(config: PretrainingConfig, data: Documents | PreparedText, folder: 
         know_pieces(model, text.tokenizer)
         if start is None:
             know_counts(model, text.train, text.tokenizer)
+            start_table(model, text.tokenizer, config.embedding.init, vectors, seed)
         learner = Learner.make(model, Pretraining(config.heads), config.training, world=world, seed=seed,
                                sharded=sharded)
         record = {"config": config.to_dict(), "budget": budget.to_dict(), "budget_text": str(budget), "seed": seed,

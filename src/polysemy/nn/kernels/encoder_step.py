@@ -240,17 +240,13 @@ def _softmax(scores, low, high, width, factor):
     """factor * scores to exp(. - largest), 0 where nothing is seen; the sum."""
     apart()
     largest = F(-3e38)
-    for j in range(low, high):
-        largest = larger(largest, scores[j] * factor)
+    for j in range(width):
+        largest = larger(largest, scores[j] * factor if low <= j < high else F(-3e38))
     total = F(0)
-    for j in range(low, high):
-        x = exp(scores[j] * factor - largest)
+    for j in range(width):
+        x = exp(scores[j] * factor - largest) if low <= j < high else F(0)
         scores[j] = x
         total += x
-    for j in range(low):
-        scores[j] = F(0)
-    for j in range(high, width):
-        scores[j] = F(0)
     return total
 
 
