@@ -37,12 +37,12 @@ COMMANDS = {
     "senses": "DIR WORD --beside --corpus --device --document --evaluate --help --in --json --layer --output --pairs "
     "--pseudo --seed --senses --static --threads --uses",
     "classify": "DIR TEXT --device --help --json --threads --top",
-    "embed": "DIR FILE --device --help --json --layer --output --pairs --pooling --threads",
+    "embed": "DIR FILE --device --dimensions --help --json --layer --output --pairs --pooling --threads",
     "order": "DIR FILE --device --help --json --threads",
     "tokenize": "DIR TEXT --beside --help --json",
     "neighbors": "DIR WORD --among --help --json --top",
     "analogy": "A B C DIR --among --help --json --method --top",
-    "similarity": "DIR WORD --help --json --pairs",
+    "similarity": "DIR TEXT --device --file --help --json --pairs --threads",
     "convert": "DST SRC --from --help --to",
     "demo": "DIR NAME --help --json --output --words",
 }

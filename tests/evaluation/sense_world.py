@@ -11,9 +11,9 @@ from polysemy.models.word_vectors import WordVectors
 from polysemy.runtime import random_for
 from polysemy.text.words import word_spans
 
-RIVER = "water fish boat reed mud deep flood swim".split()
-MONEY = "coin loan cash debt fee gold rich pay".split()
-FILLER = "the of to in is on by at it as or an be we".split()
+RIVER = ["water", "fish", "boat", "reed", "mud", "deep", "flood", "swim"]
+MONEY = ["coin", "loan", "cash", "debt", "fee", "gold", "rich", "pay"]
+FILLER = ["the", "of", "to", "in", "is", "on", "by", "at", "it", "as", "or", "an", "be", "we"]
 
 
 class Text(NamedTuple):
@@ -26,7 +26,7 @@ def sentences(word: str, topic: Sequence[str], count: int, key: str) -> list[str
     random = random_for(0, "world", word, key)
     found = []
     for _ in range(count):
-        near = [*random.choice(topic, 4), *random.choice(FILLER, 4)]
+        near = [*random.choice(topic, 6), *random.choice(FILLER, 2)]
         random.shuffle(near)
         found.append(" ".join([*near[:4], word, *near[4:]]) + ".")
     return found
@@ -40,7 +40,7 @@ def vectors() -> WordVectors:
     """A static vector each, drawn at random, with counts."""
     known = words()
     counts = np.array([1000] * len(FILLER) + [20] * (len(known) - len(FILLER)), np.int64)
-    return WordVectors(known, random_for(0, "vectors").standard_normal((len(known), 16)).astype(np.float32), counts)
+    return WordVectors(known, random_for(0, "vectors").standard_normal((len(known), 64)).astype(np.float32), counts)
 
 
 class Reader:

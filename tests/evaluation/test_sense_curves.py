@@ -76,6 +76,7 @@ def test_tagged_occurrences_become_text_and_one_file_is_split_by_its_texts() -> 
     assert made.use.word == "lines"
     assert made.use.text.startswith("w10 ")
     train, test = split_uses([*TRAIN, *TRAIN])
-    assert len(train) + len(test) == 100 and 5 <= len(test) <= 40
+    assert len(train) + len(test) == 100
+    assert 5 <= len(test) <= 40
     assert not {item.use.text for item in train} & {item.use.text for item in test}
     assert np.all([len(part) % 2 == 0 for part in (train, test)])

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from small_models import RECIPES, encoder, language_model
+from small_models import RECIPES, encoder, language_model, small_config
 from task_cases import LENGTHS, READERS, TASKS, batch, task_model
 
 from polysemy.errors import InputError
 from polysemy.models.encoder import EncoderConfig
-from polysemy.models.pretrained import write_run
+from polysemy.models.pretrained import PretrainingModel, write_run
 from polysemy.models.task_model import TaskModel, head_config
 from polysemy.nn.dropout import dropout_key
 from polysemy.objectives.task import TaskObjective
@@ -183,3 +183,26 @@ def test_files_of_another_head_are_refused(tmp_path: Path) -> None:
     head = head_config(TASKS["classify"], start.config)
     with pytest.raises(InputError, match=r"must hold head\.output\.bias"):
         TaskModel.load(start.config.model, TASKS["classify"], head, tmp_path / "run" / "model.safetensors")
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_the_kernels_in_bfloat16_give_nearly_the_plain_gradient(kind: str) -> None:
+    """The real fast way, where this machine has it."""
+    config = small_config("bert", hidden_size=64, num_heads=2, initializer="xavier")
+    start = PretrainingModel(config.model, config.heads, seed=1)
+    model = TaskModel.on(start, TASKS[kind], head_config(TASKS[kind], config), seed=3, dropout=0.0).train()
+    part = batch(kind)
+    given = TaskObjective(TASKS[kind]).tensors(part)
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        model.to(dtype).zero_grad()
+        if dtype == torch.bfloat16 and not model.body.open():
+            pytest.skip("no kernels here")
+        with dropout_key(1, 1, part.rows):
+            loss = model(given)["task"]
+        loss.backward()
+        gradients = {name: p.grad.float() for name, p in model.named_parameters() if p.grad is not None}
+        found.append((loss.item(), gradients))
+    assert found[1][0] == pytest.approx(found[0][0], rel=0.03)
+    exact, near = (torch.cat([x.flatten() for x in gradients.values()]) for _, gradients in found)
+    assert float(torch.cosine_similarity(exact, near, dim=0)) > 0.99

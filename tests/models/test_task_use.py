@@ -19,7 +19,7 @@ from polysemy.models.predictions import answer_of, candidates, entities, joined,
 from polysemy.models.task_model import TaskModel, head_config
 from polysemy.models.task_use import TaskUser, write_task_run
 from polysemy.models.tasks import Classify, Embed, Span, Tag
-from polysemy.text.labeled import Example, Examples, Question
+from polysemy.text.examples import Example, Examples, Question
 
 LONG = " ".join(SENTENCES)
 
@@ -88,9 +88,10 @@ def test_pairs_are_read_by_every_body(name: str) -> None:
         np.testing.assert_allclose(list(one.probabilities.values()), shares, atol=1e-5)
 
 
-def test_a_long_text_and_an_empty_one_are_answered() -> None:
+def test_a_long_text_and_an_empty_one_are_answered_and_what_is_cut_is_told(caplog: pytest.LogCaptureFixture) -> None:
     for prediction in user("bert", "classify").predict([LONG, "", "  "]):
         assert prediction.label in ("no", "yes", "maybe")
+    assert caplog.messages == ["texts: 1 of 3 texts are longer than 48 tokens and lost their end"]
 
 
 def test_what_the_task_does_not_take_is_one_line() -> None:

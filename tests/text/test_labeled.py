@@ -207,6 +207,13 @@ def test_a_few_invalid_bytes_are_replaced_and_counted(tmp_path: Path) -> None:
     assert any("3 invalid bytes" in warning for warning in read.warnings)
 
 
+def test_half_a_character_in_a_record_is_replaced_and_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"text": "so \\ud83d \\ud83d\\ude00", "label": 1}\n')
+    read = read_examples(path, "classify")
+    assert read[0].text == "so \ufffd \U0001f600"
+    assert read.warnings == (f"{path}: 1 invalid bytes were replaced",)
+
+
 def test_so_many_labels_that_they_must_be_something_else_give_a_warning(tmp_path: Path) -> None:
     rows = "text\tlabel\n" + "".join(f"a text {i}\tname {i}\n" for i in range(300))
     assert "300 different labels" in read_examples(write(tmp_path / "a.tsv", rows), "classify").warnings[0]

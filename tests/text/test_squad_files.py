@@ -33,6 +33,11 @@ def test_a_question_has_its_context_and_all_its_answers(tmp_path: Path) -> None:
     assert "1 question" in found.note
 
 
+def test_questions_have_no_labels(tmp_path: Path) -> None:
+    found = read(tmp_path / "a.json", question("308", 34))
+    assert (found.labels, found.pair) == ((), False)
+
+
 def test_questions_without_an_answer_have_none(tmp_path: Path) -> None:
     found = read(tmp_path / "a.json", question(None, 0, is_impossible=True), question("308", 34, name="q2"),
                  question("308", 34, name="q3", is_impossible=True, plausible_answers=[]))

@@ -1,8 +1,11 @@
 """Examples as rows: cut as BERT cuts, every word and token covered by windows, targets where the answers stand."""
 from __future__ import annotations
 
+import gzip
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +15,11 @@ from hypothesis import strategies as st
 from task_readers import CLS, SEP, UNK, Classify, Embed, Reader, Regress, Span, Tag
 
 from polysemy.errors import InputError
-from polysemy.text.labeled import Example, Examples, Question, Tagged
+from polysemy.text.labeled import Example, Examples, Question, Tagged, read_examples
 from polysemy.text.row_form import cut_pairs
 from polysemy.text.task_rows import TaskRows, task_rows
 from polysemy.text.task_windows import max_context, window_starts
+from polysemy.text.tokenizer import Tokenizer
 
 WORDS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -275,3 +279,29 @@ def test_an_answer_inside_a_piece_takes_the_whole_piece() -> None:
     question = Question("q", "wer", "abcdef ghi", ((1, "bcd"),), 1)
     rows = task_rows(examples([question], "span"), Reader(), Span(8))
     assert rows.targets.tolist() == [[3, 4]]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_answers_of_real_questions_are_found_in_their_windows(shared_data: Path, tmp_path: Path, language: str
+                                                                  ) -> None:
+    vocabulary = tmp_path / "vocab.txt"
+    vocabulary.write_bytes(gzip.decompress((shared_data / "pretrained/bert-base-uncased-vocab.txt.gz").read_bytes()))
+    reader: Any = Reader(192)
+    reader.tokenizer = Tokenizer.load(vocabulary)
+    reader.encode = reader.tokenizer.encode_batch
+    read = read_examples(shared_data / f"xquad/xquad.{language}.30-articles.json.gz", "span")
+    questions = replace(read, items=read.items[:200])
+    rows = task_rows(questions, reader, Span(64))
+    windows: Any = rows.windows
+    found: dict[int, set[str]] = {}
+    for i in range(len(rows)):
+        question, encoding = questions[int(rows.examples[i])], windows.encodings[int(rows.examples[i])]
+        start, end = (int(column + windows.first_tokens[i] - windows.columns[i]) for column in rows.targets[i])
+        if windows.inside[i] and windows.best[windows.best_splits[i] + rows.targets[i][0] - windows.columns[i]]:
+            text = question.context[encoding.starts[start]:encoding.ends[end]]
+            found.setdefault(int(rows.examples[i]), set()).add(text)
+    answers = {i: question.answers[0][1] for i, question in enumerate(questions)}
+    assert {i for i in answers if i not in found} == set()
+    exact = sum(found[i] == {answers[i]} for i in answers)
+    assert exact >= 0.97 * len(answers)  # others begin or end inside a piece
+    assert all(answers[i] in text for i in answers for text in found[i])

@@ -148,5 +148,5 @@ def test_a_run_begins_where_it_is_told_and_a_wrong_place_is_told_first(tmp_path:
 def test_a_model_of_characters_has_no_table_to_begin_with() -> None:
     with torch.device("meta"):
         body = elmo("tiny", "paper", vocab_size=50).model.body()
-    with pytest.raises(InputError, match="embedding.init must be random for a model that reads characters"):
+    with pytest.raises(InputError, match=r"embedding.init must be random for a model that reads characters"):
         table_that_reads(body)

@@ -207,3 +207,14 @@ def test_schedules_climb_then_fall(schedule):
 def test_schedule_without_warm_up_starts_at_the_top():
     assert rate_factor(0.0, "linear", 0.0) == 1
     assert rate_factor(0.0, "inverse_sqrt", 0.0) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_update_counts_up_the_version_of_every_weight(dtype: str) -> None:
+    linear = torch.nn.Linear(8, 8)
+    optimizer = Optimizer(linear, OptimizerConfig(), dtype=dtype)
+    before = [parameter._version for parameter in linear.parameters()]
+    for parameter in linear.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    assert all(parameter._version > old for parameter, old in zip(linear.parameters(), before, strict=True))

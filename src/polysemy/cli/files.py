@@ -51,18 +51,31 @@ def _to_hf(source: str, target: str) -> None:
 
     notes = to_hugging_face(source, target)
     causal = any("ForCausalLM" in line for line in notes) or _recipe(source) == "gpt"
-    opens = "AutoModelForCausalLM" if causal else "AutoModelForMaskedLM"
+    opens = _task_class(target) or ("AutoModelForCausalLM" if causal else "AutoModelForMaskedLM")
     note(f"{target}: opens with transformers' {opens} and AutoTokenizer")
     for line in notes:
         note(line)
 
 
+def _task_class(target: str) -> str:
+    """What opens a folder of transformers whose model has a task's head; '' for any other."""
+    from pathlib import Path
+
+    from polysemy.artifact import read_json
+    from polysemy.models.hugging_face_files import task_class
+
+    ending = task_class(read_json(Path(target) / "config.json"))
+    return f"AutoModel{ending}" if ending else ""
+
+
 def _from_hf(source: str, target: str) -> None:
+    from polysemy.artifact import read_folder
     from polysemy.models.hugging_face import from_hugging_face
 
     notes = from_hugging_face(source, target)
     uses = "embed" if any("can embed, but not fill" in line for line in notes) else "fill, embed, score, evaluate"
     uses += ", generate" if _recipe(target) == "gpt" else ""
+    uses = "predict, embed, finetune" if "task" in read_folder(target, verify=False).config else uses
     note(f"{target}: use it with polysemy {uses}")
     for line in notes:
         note(line)

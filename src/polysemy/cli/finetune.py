@@ -95,6 +95,8 @@ def _tell(args: argparse.Namespace, results: dict[str, Any]) -> None:
         scores = ", ".join(f"{one['score']:.4f}" for one in results["seeds"] if one["score"] is not None)
         lines.append(f"{results['headline']} by seed: {scores}; median {results['median']:.4f}, standard deviation "
                      f"{results['spread'] or 0:.4f}; the best is kept")
+    if results.get("mix"):
+        lines.append("the mix of layers: " + ", ".join(f"{name} {share:.3f}" for name, share in results["mix"].items()))
     emit(args, {"output": str(args.output), **results}, "\n".join(lines))
 
 
@@ -171,7 +173,7 @@ def evaluate_task(args: argparse.Namespace, opened: Any) -> None:
 
 def check_known(examples: Any, task: Any) -> None:
     """InputError with file and line for a label that the model does not know."""
-    known = getattr(task, "labels", None)
+    known: tuple[str, ...] = getattr(task, "labels", ())
     for item in examples if known else ():
         for label in getattr(item, "tags", None) or (item.label,):
             if label is not None and label not in known:

@@ -45,14 +45,13 @@ def given(args: argparse.Namespace, kind: str) -> tuple[list[str], list[str] | N
     for ending in (".gz", ".xz", ".zst"):
         name = name.removesuffix(ending)
     suffix = Path(name).suffix
-    if args.data != "-" and (suffix in TABLES or args.columns or (kind == "span" and suffix == ".json")
-                             or (kind == "tag" and suffix in (".conll", ".bio", ".iob"))):
-        if not (kind == "span" and suffix != ".json"):
-            from polysemy.text.labeled import read_examples
+    forms = {"span": (".json",), "tag": (".jsonl", ".conll", ".bio", ".iob")}.get(kind, TABLES)
+    if args.data != "-" and (suffix in forms or args.columns):
+        from polysemy.text.labeled import read_examples
 
-            found = read_examples(args.data, kind, args.columns, labels=False)
-            note(found.note)
-            return [], None, found
+        found = read_examples(args.data, kind, args.columns, labels=False)
+        note(found.note)
+        return [], None, found
     if args.data != "-" and name != Path(args.data).name.lower():
         raise InputError(f"input must be plain lines, or a compressed table, got {args.data}; unpack it")
     lines = lines_of(args.data)
@@ -62,8 +61,8 @@ def given(args: argparse.Namespace, kind: str) -> tuple[list[str], list[str] | N
     for number, row in enumerate(cells, start=1):
         if len(row) != 2 or not all(cell.strip() for cell in row):
             wanted = "question TAB text" if kind == "span" else "text TAB text"
-            raise InputError(f"each line must be {wanted}, got {len(row)} column{'s' * (len(row) != 1)} in text {number} "
-                             f"of {args.data}")
+            raise InputError(f"each line must be {wanted}, got {len(row)} column{'s' * (len(row) != 1)} in text "
+                             f"{number} of {args.data}")
     return [first.strip() for first, _ in cells], [second.strip() for _, second in cells], None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from polysemy.cli.printing import emit, note, plain, table
+from polysemy.cli.printing import emit, note, plain, table, width
 from polysemy.errors import InputError
 
 PAGES, PICTURES = (".html", ".htm"), (".png",)
@@ -20,8 +20,8 @@ MOST_PAIRS = 6
 """pairs of sentences that are shown as columns; more are shown as rows"""
 OTHERS = 200
 """other words, one a sentence, that say what any two words have in common"""
-SHOWN = 3
-"""examples of a group on the terminal"""
+SHOWN, SIDE = 3, 46
+"""examples of a group on the terminal, and columns on each side of the word"""
 
 
 def senses(args: argparse.Namespace) -> None:
@@ -196,10 +196,16 @@ def _write(args: argparse.Namespace, value: dict[str, Any], static: dict[str, An
 def _groups(value: dict[str, Any]) -> str:
     blocks = []
     for number, sense in enumerate(value["senses"], 1):
-        rows = [(use["left"][-46:], use["word"], use["right"][:46])
-                for use in (value["uses"][i] for i in sense["examples"][:SHOWN])]
-        blocks.append(f"{number}. {plain(', '.join(sense['words']) or 'no word tells it')}: {sense['count']} uses\n"
-                      + table(("", value["word"], ""), rows, right=",").split("\n", 1)[1])
+        lines = []
+        for use in (value["uses"][i] for i in sense["examples"][:SHOWN]):
+            left, right = plain(use["left"]), plain(use["right"])
+            while width(left) > SIDE:
+                left = left[1:]
+            while width(right) > SIDE:
+                right = right[:-1]
+            lines.append(f"   {' ' * (SIDE - width(left))}{left}[{plain(use['word'])}]{right}")
+        told = plain(", ".join(sense["words"]) or "no word tells it")
+        blocks.append("\n".join([f"{number}. {told}: {sense['count']} uses", *lines]))
     return "\n\n".join(blocks)
 
 
@@ -230,7 +236,7 @@ def _pseudo(args: argparse.Namespace) -> None:
 
 
 def _judge(args: argparse.Namespace, train: Sequence[Any], test: Sequence[Any], value: dict[str, Any]) -> None:
-    from polysemy.evaluation.sense_curves import judge_uses, judge_tables, static_tables
+    from polysemy.evaluation.sense_curves import judge_tables, judge_uses, static_tables
 
     results = []
     if args.static:
@@ -242,14 +248,14 @@ def _judge(args: argparse.Namespace, train: Sequence[Any], test: Sequence[Any], 
         results.append({"model": _name(path)} | found)
     emit(args, value | {"results": results}, f"{score_table(results)}\n{len(train):,} training and {len(test):,} test "
          f"uses of {len(results[0]['words'])} words with {results[0]['senses']} senses; macro F1 from 1, 3, 10, 30 "
-         "uses a sense: mean of 5 draws")
+         "uses a sense: mean of 5 draws; alike, others: mean cosine of two uses of a word, and of different words")
 
 
 def score_table(results: Sequence[dict[str, Any]]) -> str:
     """A row for each layer and control of each model: macro F1 by training uses a sense, and accuracy."""
     shots = list(next(iter(results[0]["methods"][name]["curve"] for name in results[0]["methods"]
                            if "curve" in results[0]["methods"][name])))
-    header = ("model", "vector", "accuracy", "macro F1", *(f"of {count}" for count in shots))
+    header = ("model", "vector", "accuracy", "macro F1", *(f"of {count}" for count in shots), "alike", "others")
     rows = []
     for number, result in enumerate(results):
         for name, scores in result["methods"].items():
@@ -257,7 +263,8 @@ def score_table(results: Sequence[dict[str, Any]]) -> str:
                 continue
             curve = [f"{scores['curve'][count]['macro_f1']:.3f}" if "curve" in scores else "" for count in shots]
             rows.append(("" if name == "most_frequent" else result["model"], _told(name, scores),
-                         f"{scores['accuracy']:.3f}", f"{scores['macro_f1']:.3f}", *curve))
+                         f"{scores['accuracy']:.3f}", f"{scores['macro_f1']:.3f}", *curve,
+                         *("" if scores.get(key) is None else f"{scores[key]:.2f}" for key in ("alike", "others"))))
     return table(header, rows, right=",".join(header[2:]))
 
 

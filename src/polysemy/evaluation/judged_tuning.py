@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import tempfile
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +38,13 @@ def judged_tuning(start: Path, task: Task, examples: tuple[Examples, Examples], 
 
 def within(minutes: float, start: Path, task: Task, train: Examples, config: FineTuningConfig, *, seed: int = 0,
            device: str = "auto") -> FineTuningConfig:
-    """The config with its epochs where they take no longer than `minutes`, else with `minutes` as the budget.
+    """The config with its epochs where they take no longer than `minutes`, else with as many steps as fit in there.
 
-    How long a step takes is measured by a few on the first examples, which are not counted.
+    How long a step takes is measured by a few on the first examples, which are not counted: in processor seconds
+    divided by threads, fair on a shared machine, or on a GPU in seconds on the wall.
     """
-    from dataclasses import replace
-
     from polysemy.models.fine_tuning import opened
+    from polysemy.runtime import choose_device
     from polysemy.training.fine_tuning_config import settled
     from polysemy.training.finetune import finetune
 
@@ -50,11 +52,25 @@ def within(minutes: float, start: Path, task: Task, train: Examples, config: Fin
     usual = settled(config, body.recipe, body.model, type(task).__name__.lower(), len(train))
     assert usual.batch_size is not None
     if usual.epochs is None:
-        return usual.replace(steps=None, minutes=minutes)
+        return usual
     few = replace(train, items=train.items[:PROBE_STEPS * usual.batch_size])
     probe = usual.replace(epochs=None, steps=PROBE_STEPS)
+    clock = _wall if choose_device(device).startswith("cuda") else _processor
+    times: list[float] = []
     with tempfile.TemporaryDirectory(prefix="polysemy-probe-") as work:
-        found = finetune(start, task, few, None, Path(work) / "run", probe, seed=seed, device=device)
+        finetune(start, task, few, None, Path(work) / "run", probe, seed=seed, device=device,
+                 progress=lambda step: times.append(clock()))
+    one = (times[-1] - times[0]) / max(len(times) - 1, 1)
     steps = usual.epochs * -(-len(train) // usual.batch_size)
-    seconds = found["seconds"] / max(found["step"], 1) * steps
-    return usual if seconds <= 60 * minutes else usual.replace(epochs=None, minutes=minutes)
+    fit = int(60 * minutes / max(one, 1e-9))
+    return usual if steps <= fit else usual.replace(epochs=None, steps=max(fit, 1))
+
+
+def _wall() -> float:
+    return time.perf_counter()
+
+
+def _processor() -> float:
+    import torch
+
+    return time.process_time() / torch.get_num_threads()

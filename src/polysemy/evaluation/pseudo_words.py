@@ -8,6 +8,7 @@ documents.
 """
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -34,7 +35,7 @@ LEAST = 40
 NEAREST = 5
 """a word's partner is one of so many nearest by class"""
 SCAN = 8_000_000
-"""characters that are counted to choose the words"""
+"""characters of a corpus that are read: words and uses come from its beginning"""
 TEST_SHARE = 0.3
 
 
@@ -53,6 +54,7 @@ def make_pseudo_words(documents: Iterable[Any], pairs: int = 5, uses: int = 200,
     """
     if pairs < 1 or uses < 2:
         raise InputError(f"pseudo-words must be at least 1 pair of 2 uses, got {pairs} of {uses}")
+    documents = _beginning(documents)
     chosen = choose_pairs(documents, pairs, seed)
     train: list[SenseUse] = []
     test: list[SenseUse] = []
@@ -68,9 +70,20 @@ def make_pseudo_words(documents: Iterable[Any], pairs: int = 5, uses: int = 200,
     return Pseudo(chosen, train, test)
 
 
+def _beginning(documents: Iterable[Any]) -> list[Any]:
+    """Whole documents, until they have SCAN characters."""
+    found, size = [], 0
+    for document in documents:
+        found.append(document)
+        size += len(document.text)
+        if size > SCAN:
+            break
+    return found
+
+
 def choose_pairs(documents: Iterable[Any], pairs: int, seed: int = 0) -> list[tuple[str, str]]:
     """Pairs of frequent words of like frequency and class, keyed; each word once."""
-    words, counts, classes = _counted(documents)
+    words, counts, classes = _counted(_beginning(documents))
     random = random_for(seed, "pairs")
     likeness = classes @ classes.T
     np.fill_diagonal(likeness, -1)
@@ -99,14 +112,10 @@ def _related(first: str, second: str) -> bool:
 def _counted(documents: Iterable[Any]) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Candidates, their counts, and unit vectors of how often each frequent word stands to their left and right."""
     counts: Counter[str] = Counter()
-    texts, size = [], 0
+    texts = []
     for document in documents:
-        words = [document.text[a:b].lower() for a, b in word_spans(document.text[:SCAN])]
-        counts.update(words)
-        texts.append(words)
-        size += len(document.text)
-        if size > SCAN:
-            break
+        texts.append([document.text[a:b].lower() for a, b in word_spans(document.text)])
+        counts.update(texts[-1])
     ranked = [word for word, _ in counts.most_common()]
     function = {word: i for i, word in enumerate(ranked[:FUNCTION_WORDS])}
     chosen = [word for word in ranked[COMMONEST:] if counts[word] >= LEAST and word.isalpha()
@@ -114,7 +123,7 @@ def _counted(documents: Iterable[Any]) -> tuple[list[str], np.ndarray, np.ndarra
     rows = {word: i for i, word in enumerate(chosen)}
     beside = np.zeros((len(chosen), 2 * len(function)))
     for words in texts:
-        for left, right in zip(words, words[1:], strict=False):
+        for left, right in itertools.pairwise(words):
             if (row := rows.get(right)) is not None and left in function:
                 beside[row, function[left]] += 1
             if (row := rows.get(left)) is not None and right in function:

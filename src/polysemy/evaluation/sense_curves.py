@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from polysemy.errors import InputError
-from polysemy.evaluation.occurrences import STATIC, Use, use_vectors
+from polysemy.evaluation.occurrences import STATIC, Use, reads, use_vectors
 from polysemy.evaluation.static_senses import Occurrence, context_vector, macro_f1, nearest_sense
+from polysemy.models.vector_search import normalized
 from polysemy.runtime import random_for
 from polysemy.text.words import word_spans
 
@@ -65,10 +66,12 @@ def split_uses(items: Sequence[SenseUse], seed: int = 0) -> tuple[list[SenseUse]
 
 def judge_tables(tables: Tables, train: Sequence[SenseUse], test: Sequence[SenseUse], *,
                  shots: Sequence[int] = SHOTS, draws: int = DRAWS, seed: int = 0) -> dict[str, Any]:
-    """Plain values: {"methods": {name: {accuracy, macro_f1, curve}}, "train", "test", "words", "senses"}.
+    """Plain values: {"methods": {name: scores}, "train", "test", "words", "senses"}, scores of a method by name.
 
-    curve   {shots: {"macro_f1", "low", "high"}}: mean, least and best of `draws` draws of so many training uses a
-            sense (of a rarer sense: all it has), keyed, so that every method learns from the same ones
+    accuracy, macro_f1   from all training uses
+    curve           {shots: {"macro_f1", "low", "high"}}: mean, least and best of `draws` draws of so many training
+                    uses a sense (of a rarer sense: all it has), keyed, so that every method learns from the same ones
+    alike, others   mean cosine of two test uses of one word, and of different words (see `alike`)
     The most frequent sense comes first in a tie, as counted in all of `train`. InputError where no word is in both.
     """
     words = [word for word, _ in Counter(item.word for item in train).most_common()]
@@ -78,7 +81,7 @@ def judge_tables(tables: Tables, train: Sequence[SenseUse], test: Sequence[Sense
     methods: dict[str, Any] = {MOST_FREQUENT: _scores(parts, [np.zeros(len(part.gold), np.int64) for part in parts])}
     for name, (known, asked) in tables.items():
         methods[name] = _scores(parts, [part.answers(known, asked, part.all) for part in parts])
-        methods[name]["curve"] = {}
+        methods[name] |= alike([asked[part.asked] for part in parts]) | {"curve": {}}
         for count in shots:
             found = [_scores(parts, [part.answers(known, asked, part.some(count, seed, draw)) for part in parts])
                      for draw in range(draws)]
@@ -130,6 +133,20 @@ def _scores(parts: Sequence[_Part], answers: Sequence[np.ndarray]) -> dict[str, 
     return {"accuracy": right / sum(len(part.gold) for part in parts),
             "macro_f1": float(np.mean([macro_f1(found, part.gold, len(part.senses))
                                        for part, found in zip(parts, answers, strict=True)]))}
+
+
+def alike(groups: Sequence[np.ndarray]) -> dict[str, float | None]:
+    """{"alike": mean cosine of two uses of a word, "others": of different words}, None where there are no such pairs.
+
+    The first less the second is self-similarity corrected for anisotropy (Ethayarajh 2019).
+    """
+    units = [normalized(group.astype(np.float64)) for group in groups]
+    sums, counts = np.stack([unit.sum(0) for unit in units]), np.array([len(unit) for unit in units])
+    squares = (sums**2).sum(1)
+    own = [(square - n) / (n * (n - 1)) for square, n in zip(squares, counts, strict=True) if n > 1]
+    pairs = counts.sum() ** 2 - (counts**2).sum()
+    return {"alike": float(np.mean(own)) if own else None,
+            "others": float(((sums.sum(0) ** 2).sum() - squares.sum()) / pairs) if pairs else None}
 
 
 def layer_tables(model: Any, train: Sequence[SenseUse], test: Sequence[SenseUse], layers: Sequence[str] | None = None
@@ -187,7 +204,7 @@ def judge_uses(model: Any, train: Sequence[SenseUse], test: Sequence[SenseUse], 
     tables = {} if static is None else static_tables(static, train, test)
     tables |= layer_tables(model, train, test)
     found = judge_tables(tables, train, test, shots=shots, draws=draws, seed=seed)
-    if control:
+    if control and reads(model) != "word":
         raw = judge_tables(layer_tables(untrained(model, seed), train, test), train, test, shots=shots, draws=draws,
                            seed=seed)["methods"]
         best = max((name for name in raw if name != MOST_FREQUENT), key=lambda name: raw[name]["macro_f1"])

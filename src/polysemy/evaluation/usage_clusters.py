@@ -28,14 +28,15 @@ WINDOW = 12
 """words on each side that tell a group"""
 PRIOR = 200.0
 """pseudo-counts of the prior: the words of all uses together"""
-COMMON = frozenset("""
+ENGLISH = """
 about after again all also and any are because been before being between both but can could did does doing done down
 each even every few for from get had has have having her here hers him himself his how however into its itself just like
 made make many may might more most much must never not now off one only onto other our out over own said same say see
 shall she should since some still such than that the their them themselves then there these they this those though
 through thus too two under until upon very was were what when where whether which while who whom whose why will with
 within without would yet you your
-""".split())
+"""
+COMMON = frozenset(ENGLISH.split())
 """English words that tell no group, though grammar may bind them to one"""
 COMMON_HAN = frozenset("的了是在和也就都而及与着把被这那我你他她它们不有个没很到说要会对又上下吗呢吧啊么什之其为以于")
 """pairs with one of these characters tell no group"""
@@ -133,8 +134,7 @@ def telling_words(uses: Sequence[Use], labels: np.ndarray, top: int = 6) -> list
     total = Counter(word for words in near for word in words)
     groups = [Counter(word for i in np.flatnonzero(labels == g) for word in near[i]) for g in range(labels.max() + 1)]
     if len(groups) == 1:
-        frequent = [(word, count / len(uses)) for word, count in total.most_common() if len(word) > 3 or is_han(word[0])]
-        return [frequent[:top]]
+        return [[(word, count / len(uses)) for word, count in total.most_common(top)]]
     return [_log_odds(counts, total, top) for counts in groups]
 
 
@@ -153,11 +153,15 @@ def _near(use: Use) -> set[str]:
                 found.add(text[a:b])
             elif b == c and is_han(text[c]):
                 found.add(text[a:d])
-    return {word for word in found if _tells(word) and word not in own and own not in word}
+    found = {word for word in found if _tells(word) and word not in own and own not in word}
+    for pair in (text[max(0, use.start - 1):use.stop], text[use.start:use.stop + 1]):
+        if len(pair) > len(own) and all(map(is_han, pair)) and _tells(pair.replace(own, "")):
+            found.add(pair)  # in Chinese, what it is part of
+    return found
 
 
 def _tells(word: str) -> bool:
-    if is_han(word[0]):
+    if is_han(word[:1] or " "):
         return not COMMON_HAN & set(word)
     return len(word) > 2 and not word.isdigit() and word not in COMMON
 

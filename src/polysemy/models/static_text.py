@@ -37,7 +37,7 @@ _TOKENS = re.compile(r"[^ \t\n\v\f\r\0]+")
 
 
 class StaticText(TextModel):
-    """Words to rows of a table; embeds, and is fine-tuned, like an encoder.  Made by `static_text`, or from a folder."""
+    """Words to rows of a table; embeds and is fine-tuned like an encoder.  Made by `static_text`, or from a folder."""
 
     def __init__(self, model: PretrainingModel, tokenizer: Tokenizer, config: PretrainingConfig) -> None:
         super().__init__(model, tokenizer, config)

@@ -1,6 +1,7 @@
 """A fine-tuned model in use: what `polysemy.load` gives for a run folder with a task."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +25,11 @@ from polysemy.text.encoding import Encoding
 from polysemy.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from polysemy.text.labeled import Examples
+    from polysemy.text.examples import Examples
     from polysemy.text.task_batches import TaskBatch
     from polysemy.text.task_rows import TaskRows
 
+log = logging.getLogger(__name__)
 Source = tuple[str, list[tuple[int, int]]]
 """a text, and the characters of each of its words"""
 GROUP_TOKENS = 8192
@@ -42,7 +44,8 @@ class TaskUser(TextModel):
 
     def __init__(self, model: TaskModel, tokenizer: Tokenizer, config: PretrainingConfig) -> None:
         super().__init__(model, tokenizer, config)  # pyright: ignore[reportArgumentType]
-        self.reader = reader_class(config)(model, tokenizer, config)
+        source: Any = model  # whatever has a body and its table
+        self.reader = reader_class(config)(source, tokenizer, config)
         self.length = self.reader.length
 
     @classmethod
@@ -83,19 +86,24 @@ class TaskUser(TextModel):
         """One prediction a text, or a pair of texts: of a question and its context where answers are looked for.
 
         A tagger takes texts, or sentences as lists of words, which it tags word by word.  A text that is longer than
-        the model loses its end; contexts and tagged sentences are read in windows.  InputError for another input than
+        the model loses its end, which is told; contexts and tagged sentences are read in windows.  InputError for another input than
         the task takes.
         """
-        from polysemy.text.task_rows import task_rows
-
         examples, sources = given(texts, pairs, self.task)
-        return self.predict_rows(task_rows(examples, self, self.task), examples, sources)
+        return self.predict_rows(self.rows_of(examples), examples, sources)
 
     def predict_examples(self, examples: Examples) -> list[Prediction]:
         """`predict` for examples as `text.labeled.read_examples` gives them; their labels are not looked at."""
+        return self.predict_rows(self.rows_of(without_labels(examples)), examples)
+
+    def rows_of(self, examples: Examples) -> TaskRows:
+        """What the model is shown of the examples; warns of texts that are longer than it and lose their end."""
         from polysemy.text.task_rows import task_rows
 
-        return self.predict_rows(task_rows(without_labels(examples), self, self.task), examples)
+        rows = task_rows(examples, self, self.task)
+        if rows.cut:
+            log.warning(rows.warning)
+        return rows
 
     def predict_rows(self, rows: TaskRows, examples: Examples, sources: Sequence[Source] | None = None
                      ) -> list[Prediction]:
@@ -178,7 +186,7 @@ def given(texts: Sequence[Any], pairs: Sequence[str] | None, task: Task) -> tupl
 
     InputError where the input is not what the task takes.
     """
-    from polysemy.text.labeled import Examples, Question, texts_as_examples
+    from polysemy.text.examples import Examples, Question, texts_as_examples
 
     if isinstance(texts, str) or isinstance(pairs, str):
         raise InputError("texts must be a list of texts, got one text; put it into a list")
@@ -200,7 +208,7 @@ def given(texts: Sequence[Any], pairs: Sequence[str] | None, task: Task) -> tupl
 
 
 def _to_tag(texts: Sequence[Any]) -> tuple[Examples, list[Source] | None]:
-    from polysemy.text.labeled import Examples, Tagged
+    from polysemy.text.examples import Examples, Tagged
 
     if all(isinstance(text, str) for text in texts):
         cut = [predictions.split_words(text) for text in texts]
@@ -215,7 +223,7 @@ def _to_tag(texts: Sequence[Any]) -> tuple[Examples, list[Source] | None]:
 
 def without_labels(examples: Examples) -> Examples:
     """The same examples, of which nobody knows the label."""
-    from polysemy.text.labeled import Example, Tagged
+    from polysemy.text.examples import Example, Tagged
 
     changes = {Example: {"label": None}, Tagged: {"tags": None}}
     items = tuple(replace(item, **changes.get(type(item), {})) for item in examples)

@@ -1,10 +1,10 @@
 """How features of frozen layers are used (Peters et al. 2018, 3.2 and 3.3): a learned mix, and a BiLSTM that reads it.
 
-    h_0 ... h_L   the frozen body's layers        x = gamma * sum_j softmax(s)_j h_j        y = [LSTM(x); backward LSTM(x)]
+    h_0 ... h_L   layers of the frozen body      x = gamma * sum_j softmax(s)_j h_j      y = [LSTM(x); backward LSTM(x)]
 
-The task learns L + 2 numbers of the mix and a reader of its own, where BERT's way is to train the whole body and add one
-matrix.  The paper joins the mix with word vectors of the task and has a larger reader for each task; here layer 0, which
-is among the mixed, is all that is known of the word alone, and the reader is one layer for all tasks.
+The task learns L + 2 numbers of the mix and a reader of its own, where BERT's way is to train the whole body and add
+one matrix.  The paper joins the mix with word vectors of the task and has a larger reader for each task; here layer 0,
+which is among the mixed, is all that is known of the word alone, and the reader is one layer for all tasks.
 """
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class MixHead(nn.Module):
     def report(self) -> dict[str, float]:
         """What was learned: `layer 0`, `layer 1`, ... with shares that add up to 1, and `gamma`."""
         shares = self.mix.shares().detach().tolist()
-        return {**{f"layer {number}": share for number, share in enumerate(shares)}, "gamma": float(self.mix.gamma.detach())}
+        gamma = float(self.mix.gamma.detach())
+        return {**{f"layer {number}": share for number, share in enumerate(shares)}, "gamma": gamma}
 
 
 def reversing(rows: int, columns: int, visible: Tensor | None, device: torch.device) -> Tensor:

@@ -144,13 +144,13 @@ def label_bars(rungs: Sequence[Rung]) -> Figure | None:
     if len(shown) < 2:
         return None
     figure, axes = new_figure(height=max(2.2, 0.75 + 0.26 * len(shown)))
-    axes.set_position((0.28, 0.16, 0.66, 0.78))
+    axes.set_position((0.31, 0.16, 0.63, 0.78))
     for place, rung in enumerate(shown):
         tint, found = series(rung["series"])[0], rung["downstream"]
         axes.barh(place, found["score"], height=0.62, color=tint, alpha=0.5 if rung["series"] is None else 0.85)
         axes.hlines(place, *found["interval"], color=color("ink"), linewidth=1.1)
         write(axes, found["interval"][1], place, f" {wording.percent(found['score'])}", fontsize=8.5, va="center")
-        write(axes, -0.015, place, _short(rung["label"]), color=tint, va="center", ha="right",
+        write(axes, -0.015, place, wording.one_line(rung["label"], 20), color=tint, va="center", ha="right",
               transform=axes.get_yaxis_transform())
     axes.set_xlim(0, 1.13 * max(rung["downstream"]["interval"][1] for rung in shown))
     if floor is not None:

@@ -44,6 +44,8 @@ class Layout(NamedTuple):
     points: list[tuple[float, float]]
     ellipses: list[Ellipse | None]
     labels: list[tuple[float, float]]
+    middle: tuple[float, float]
+    """the mean of all uses: about what one vector for all of them would be"""
 
 
 def lay_out(found: Mapping[str, Any], aspect: float = ASPECT) -> Layout:
@@ -60,7 +62,9 @@ def lay_out(found: Mapping[str, Any], aspect: float = ASPECT) -> Layout:
         some = placed[groups == group]
         centers.append(some.mean(0) / (aspect, 1))
         ellipses.append(_ellipse(some) if len(some) > 3 else None)
-    return Layout([(float(x / aspect), float(y)) for x, y in placed], ellipses, _apart(centers))
+    middle = placed.mean(0)
+    return Layout([(float(x / aspect), float(y)) for x, y in placed], ellipses, _apart(centers),
+                  (float(middle[0] / aspect), float(middle[1])))
 
 
 def _ellipse(points: np.ndarray) -> Ellipse:
@@ -103,7 +107,7 @@ def draw_map(found: Mapping[str, Any], path: str | Path, *, word: str, model: st
     wide, high = map_high * ASPECT + 2 * side, map_high + top + 0.45 + row * len(found["senses"])
     figure = Figure(figsize=(wide, high), facecolor="white")
     _say(figure, side / wide, 1 - 0.2 / high, word, 21, weight="bold")
-    counted = f"{len(found['uses'])} uses, each a point" + (f" · {model}" if model else "")
+    counted = f"{len(found['uses'])} uses, each a point; + their mean" + (f" · {model}" if model else "")
     _say(figure, side / wide, 1 - 0.62 / high, counted, 10, "muted")
     axes = figure.add_axes((side / wide, 1 - (top + map_high) / high, 1 - 2 * side / wide, map_high / high))
     _draw_points(axes, found, layout)
@@ -134,6 +138,7 @@ def _draw_points(axes: Any, found: Mapping[str, Any], layout: Layout) -> None:
         mine = [place for place, use in zip(layout.points, found["uses"], strict=True) if use["sense"] == number]
         axes.scatter([ASPECT * x for x, _ in mine], [y for _, y in mine], s=26, color=tint, alpha=0.85,
                      marker=MARKERS[number % 8], edgecolors="white", linewidths=0.5)
+    axes.scatter([ASPECT * layout.middle[0]], [layout.middle[1]], marker="+", s=150, color=color("ink"), linewidths=2)
     if len(found["senses"]) > 1:
         for number, (x, y) in enumerate(layout.labels):
             text = axes.text(ASPECT * x, y, _plain(", ".join(found["senses"][number]["words"][:2])), fontsize=12.5,

@@ -70,11 +70,11 @@ class Examples(Sequence[Any]):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels or tags that occur, each once: numbers by size, other names by name."""
+        """Labels or tags that occur, each once: numbers by size, other names by name; none of questions."""
         if self.kind == "tag":
             found = {tag for item in self.items if item.tags is not None for tag in item.tags}
         else:
-            found = {item.label for item in self.items if isinstance(item.label, str)}
+            found = {item.label for item in self.items if isinstance(getattr(item, "label", None), str)}
         return natural_order(found)
 
     @property

@@ -22,7 +22,7 @@ from polysemy.text.examples import (
     natural_order,
     texts_as_examples,
 )
-from polysemy.text.labeled_columns import KNOWN, SAMPLE, Columns, choose, has_heading, parse_columns
+from polysemy.text.labeled_columns import KNOWN, SAMPLE, Columns, choose, has_heading, is_number, parse_columns
 from polysemy.text.squad import read_questions
 from polysemy.text.tables import PREFIX, RECORDS, SHOWN, LabelFile
 
@@ -185,7 +185,7 @@ def _example(file: LabelFile, line: int, cells: Mapping[str, str], kind: str, la
     if label == "" and labels:
         raise file.error(line, "must have a label, got an empty one")
     if kind == "regress" and label:
-        label = _score(file, line, str(label))
+        label = _score(file, line, str(label)) if labels or is_number(str(label)) else None
     return Example(str(texts["text"]), texts["pair"], label if label != "" else None, line, texts["negative"])
 
 

@@ -5,7 +5,6 @@ if that is within NEARBY characters; otherwise the file is refused, with the id 
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -41,7 +40,7 @@ def _records(file: LabelFile) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if not text.strip():
         return
     try:
-        content = json.loads(text)
+        content = file.parsed(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file.path} must be JSON as SQuAD has it, got {text[:SHOWN]!r} ({error})") from error
     for article in _list(file, content, "data"):

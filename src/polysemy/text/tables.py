@@ -84,12 +84,17 @@ class LabelFile:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = self.parsed(line)
             except (ValueError, RecursionError) as error:
                 raise self.error(number, f"must be a JSON object, got {line[:SHOWN]!r}") from error
             if not isinstance(record, dict):
                 raise self.error(number, f"must be a JSON object, got {line[:SHOWN]!r}")
             yield number, record
+
+    def parsed(self, text: str) -> Any:
+        """What JSON says; halves of characters in it (`\\ud83d` alone) are replaced and counted."""
+        value = json.loads(text)
+        return _whole(value, self.report) if "\\ud" in text or "\\uD" in text else value
 
     def prefixed(self, prefix: str = PREFIX) -> Iterator[tuple[int, str, tuple[str, ...]]]:
         """(line, text, labels) of fastText's form; lines without a label are left out, as by the original."""
@@ -107,3 +112,16 @@ class LabelFile:
             if self.report.invalid > MAX_INVALID_RATE * self.report.characters + 8:
                 raise InputError(f"{self.path} must be text in UTF-8, got {self.report.invalid:,} invalid bytes in "
                                  f"{self.report.characters:,} characters; it is binary or in another encoding")
+
+
+def _whole(value: Any, report: ReadingReport) -> Any:
+    """The same value without lone surrogates, each replaced by one character."""
+    if isinstance(value, str):
+        invalid = sum("\ud800" <= character <= "\udfff" for character in value)
+        report.invalid += invalid
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace") if invalid else value
+    if isinstance(value, list):
+        return [_whole(item, report) for item in value]
+    if isinstance(value, dict):
+        return {_whole(name, report): _whole(item, report) for name, item in value.items()}
+    return value

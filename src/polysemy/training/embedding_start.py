@@ -1,8 +1,8 @@
 """Where the token table of a new model begins: at random, at right angles, or at word vectors learned before.
 
     random   as the body draws it
-    onehot   no row is nearer to another: with v rows of e numbers, v <= e, those of the identity; else blocks of e rows,
-             each block at right angles within itself
+    onehot   no row is nearer to one than to another: of v rows of e numbers, v <= e, those of the identity; else blocks
+             of e rows, each block at right angles within itself
     a folder of word vectors: a piece that is a word takes the word's vector; a piece of longer words the mean over the
              words it is in, weighted by how often they were seen; a piece that is a word in small letters that word's;
              any other stays as it was drawn
@@ -11,7 +11,8 @@ Vectors are freed of their mean and turned onto the width of the table: onto the
 (PCA) where they are longer, along random directions at right angles where they are shorter, which keeps all distances.
 Whatever the start, the table keeps the standard deviation with which it was drawn, so only directions differ.
 
-The other weights, the data and the steps are the same for all: what the start can change is how many steps a loss takes.
+The other weights, the data and their order are the same for all: what a start can change is how many steps a loss
+takes.
 """
 from __future__ import annotations
 

@@ -31,5 +31,5 @@ def card(config: Mapping[str, Any]) -> str:
     lines = [f"# {config['recipe']}, fine-tuned to {task['kind'].lower()}", "", "| | |", "|---|---|",
              *(f"| {name} | {value} |" for name, value in facts.items()), "", "## Use", "", "```",
              use.get(task["kind"], "polysemy predict DIR texts.txt"), "polysemy evaluate DIR --data dev.tsv", "```", "",
-             "`config.json` has every setting, the hash of the examples and the versions; `metrics.jsonl` one row a step."]
+             "`config.json` has all settings, the hash of the examples and the versions; `metrics.jsonl` a row a step."]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Settings of fine-tuning, and what is chosen where nothing was said: by the body that is fine-tuned and by its data."""
+"""Settings of fine-tuning, and what is chosen where nothing was said: by the body and by its data."""
 from __future__ import annotations
 
 import math
@@ -89,7 +89,8 @@ class FineTuningConfig(Config):
 
     def training(self, length: int) -> TrainingConfig:
         """What the loop and the optimizer are told; all choices are made."""
-        assert self.learning_rate is not None and self.batch_size is not None
+        assert self.learning_rate is not None
+        assert self.batch_size is not None
         return TrainingConfig(
             learning_rate=self.learning_rate, batch_size=self.batch_size, length=max(length, 8), beta1=self.beta1,
             beta2=self.beta2, epsilon=self.epsilon, weight_decay=self.weight_decay, clip=self.clip,

@@ -71,8 +71,8 @@ class SeedRun:
         done = 0 if found is None else found.step
         # what a checkpoint holds is what learned in its last step
         rates = self.unfreezing.first(self.batches.epoch_of(max(done - 1, 0)))
-        world = World(device=self.work.device)
-        self.learner = Learner.make(self.model, self.objective, self.training, world=world, seed=self.seed, factors=rates)
+        self.learner = Learner.make(self.model, self.objective, self.training, world=World(device=self.work.device),
+                                    seed=self.seed, factors=rates)
         if found is not None:
             self._read(found)
         self.metrics.keep_until(self.state.step)

@@ -128,7 +128,8 @@ def _fresh_names(model: TaskModel, config: FineTuningConfig) -> set[str]:
     count = model.config.num_layers
     kept = config.reuse_layers if config.reuse_layers is not None else count - config.reinit
     if not 0 <= kept <= count:
-        name, value = ("reinit", config.reinit) if config.reuse_layers is None else ("reuse_layers", config.reuse_layers)
+        name = "reinit" if config.reuse_layers is None else "reuse_layers"
+        value = getattr(config, name)
         raise InputError(f"{name} must be 0..{count}, the layers of this model, got {value}")
     if kept == count:
         return set()

@@ -161,7 +161,8 @@ def _export(work: Work, out: Path, record: Mapping[str, Any], seeds: list[dict[s
         "dev_examples": 0 if work.dev is None else len(work.dev), "seconds": sum(one["seconds"] for one in seeds),
         "seeds": [{name: one[name] for name in ("seed", "score", "epoch", "seconds")} for one in seeds],
         "median": statistics.median(scores) if scores else None,
-        "spread": statistics.stdev(scores) if len(scores) > 1 else None}
+        "spread": statistics.stdev(scores) if len(scores) > 1 else None,
+        "mix": None if model.mix is None else model.mix.report()}
     settings = {**record, "config": work.config.to_dict(), "examples": work.train.note,
                 "dtype": choose_dtype(work.config.dtype, work.device), "device": work.device}
     config: dict[str, Any] = {**task_record(model, work.reader.config), "fine_tuning": settings, "results": results}
@@ -227,7 +228,7 @@ def _compare(out: Path, old: Mapping[str, Any], record: Mapping[str, Any]) -> No
     before, now = old.get("given", {}), record["given"]
     for key in now:
         if before.get(key) != now[key]:
-            raise InputError(f"{key} must be {before.get(key)} as in the run in {out}, got {now[key]}; use a new output "
-                             "folder")
+            raise InputError(f"{key} must be {before.get(key)} as in the run in {out}, got {now[key]}; use a new "
+                             "output folder")
     if old.get("threads") != record["threads"]:
         log.warning("another number of threads than before: the last bits will differ")

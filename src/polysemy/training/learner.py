@@ -60,7 +60,8 @@ class Learner:
     """a module with `carry`, such as PretrainingModel or TaskModel"""
     module: LossSums
     """the model, spread over processes and compiled as asked; its backward averages over processes"""
-    objective: Objective
+    objective: Any
+    """an `Objective`"""
     optimizer: Optimizer
     world: World
     seed: int

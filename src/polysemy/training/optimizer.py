@@ -134,7 +134,7 @@ class Optimizer:
             factor = (factors or {}).get(name, 1.0)
             if not factor >= 0:
                 raise InputError(f"factor of {name} must not be negative, got {factor}")
-            master = _local(parameter.detach()).to(torch.float32)
+            master: Tensor = _local(parameter.detach()).to(torch.float32)
             if work != torch.float32:
                 master = master.clone()
                 parameter.data = parameter.data.to(work)
@@ -149,7 +149,8 @@ class Optimizer:
         """Let frozen parameters learn from now on, each at its factor; their moments and bias corrections start now."""
         for name, factor in factors.items():
             parameter, master = self.frozen.pop(name)
-            self.slots.append(Slot(name, parameter.requires_grad_(True), master, factor, self.steps))
+            parameter.requires_grad_(True)
+            self.slots.append(Slot(name, parameter, master, factor, self.steps))
         self._table = None
 
     # --- a step
@@ -176,6 +177,8 @@ class Optimizer:
             self.steps += 1
             move = self._move_fast if fast else self._move
             move(gradients, scale, self.config.learning_rate * factor)
+            if fast:  # tell whoever keeps copies of weights (models.engine): the kernel's writing is unseen by torch
+                torch.autograd.graph.increment_version([slot.parameter for slot in self.slots])
         self.zero_grad()
         return Update(norm=norm, applied=finite, clipped=finite and scale < 1)
 

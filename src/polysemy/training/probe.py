@@ -240,7 +240,7 @@ def _logistic(x: np.ndarray, y: np.ndarray, x_dev: np.ndarray) -> np.ndarray:
     return _fitted(x, y, STRENGTHS[int(np.argmax(tried))])(x_dev)
 
 
-def _fitted(x: np.ndarray, y: np.ndarray, strength: float) -> Callable[[np.ndarray], np.ndarray]:
+def _fitted(x: np.ndarray, y: np.ndarray, strength: float) -> Callable[[np.ndarray], Any]:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -264,7 +264,7 @@ def label_scores(truth: np.ndarray, found: np.ndarray) -> dict[str, float]:
     from sklearn.metrics import f1_score, matthews_corrcoef
 
     return {"accuracy": float((truth == found).mean()),
-            "f1": float(f1_score(truth, found, average="macro", zero_division=0)),
+            "f1": float(f1_score(truth, found, average="macro", zero_division=0)),  # pyright: ignore[reportArgumentType]
             "matthews": float(matthews_corrcoef(truth, found))}
 
 
@@ -274,4 +274,5 @@ def numbers_scores(truth: np.ndarray, found: np.ndarray) -> dict[str, float]:
 
     if np.ptp(truth) == 0 or np.ptp(found) == 0:
         return {"pearson": 0.0, "spearman": 0.0}
-    return {"pearson": float(pearsonr(truth, found)[0]), "spearman": float(spearmanr(truth, found)[0])}
+    found_by: dict[str, Any] = {"pearson": pearsonr(truth, found), "spearman": spearmanr(truth, found)}
+    return {name: float(result.statistic) for name, result in found_by.items()}
