@@ -46,7 +46,7 @@ def folders(model: str, tokenizer: Path, work: Path) -> tuple[Path, Path]:
 class Theirs:
     """The Trainer on a list of token ids."""
 
-    def __init__(self, folder: Path, rows: Any, batch: int, length: int) -> None:
+    def __init__(self, folder: Path, rows: Any, batch: int) -> None:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
         self.model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
@@ -157,7 +157,8 @@ def main() -> None:
                 examples = read_examples(args.glue / name / "train.tsv.gz", KINDS[name])
                 task = task_for(KINDS[name], examples)
                 rows = task_rows(examples, opened(ours), task, length=128)
-                runs = {"Trainer": Theirs(theirs, rows, args.batch, 128), "polysemy": Ours(ours, task, rows, args.batch)}
+                runs = {"Trainer": Theirs(theirs, rows, args.batch),
+                        "polysemy": Ours(ours, task, rows, args.batch)}
                 print(row_of(model, name, runs, args), flush=True)
 
 

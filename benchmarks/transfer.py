@@ -25,8 +25,8 @@ from polysemy.cli.printing import table
 from polysemy.evaluation.task_metrics import headline, majority_metrics, task_metrics
 from polysemy.models.fine_tuning import opened
 from polysemy.models.pretrained import PretrainingModel, write_run
-from polysemy.report.style import axis_titles, color, new_figure, series, to_png, to_svg, write
 from polysemy.report.layers_picture import standing_alone
+from polysemy.report.style import axis_titles, color, new_figure, series, to_png, to_svg, write
 from polysemy.runtime import random_for
 from polysemy.text.labeled import Examples, read_examples
 from polysemy.training.fine_tuning_config import FineTuningConfig
@@ -115,10 +115,9 @@ def main() -> None:
             metric = METRICS.get(name) or headline(task)
             scores = {MAJORITY: float(majority_metrics(task, train, dev)[metric])}
             for m in [None, *kept]:
-                begun = time.process_time()
-                scores[NONE if m is None else str(m)] = score(bare if m is None else args.model, m, train, dev, name, args)
-                print(f"{name} {NONE if m is None else m}: {scores[NONE if m is None else str(m)]:.4f} "
-                      f"({time.process_time() - begun:.0f} s)", flush=True)
+                begun, row = time.process_time(), NONE if m is None else str(m)
+                scores[row] = score(bare if m is None else args.model, m, train, dev, name, args)
+                print(f"{name} {row}: {scores[row]:.4f} ({time.process_time() - begun:.0f} s)", flush=True)
             results[name] = scores
     lines = [(name, *(f"{scores[name]:.3f}" for scores in results.values())) for name in next(iter(results.values()))]
     heads = tuple(f"{name} ({METRICS.get(name, 'accuracy')})" for name in results)
@@ -128,7 +127,8 @@ def main() -> None:
         with new_folder(args.out, overwrite=True) as out:
             write_json(out / "transfer.json", results)
             write_bytes(out / "transfer.png", to_png(figure))
-            write_bytes(out / "transfer.svg", standing_alone(to_svg(figure, "transfer", "score by layers kept")).encode())
+            svg = standing_alone(to_svg(figure, "transfer", "score by layers kept"))
+            write_bytes(out / "transfer.svg", svg.encode())
 
 
 if __name__ == "__main__":

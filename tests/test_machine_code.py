@@ -53,10 +53,11 @@ def test_a_place_that_the_user_names_is_taken(package: Path, monkeypatch: pytest
 
 
 def test_the_setting_of_numba_is_as_before_afterwards(tmp_path: Path) -> None:
-    before = numba.config.CACHE_DIR
+    settings = numba.config
+    before = settings.CACHE_DIR
     with kept_in(tmp_path):
-        assert numba.config.CACHE_DIR == str(tmp_path)
-    assert numba.config.CACHE_DIR == before
+        assert settings.CACHE_DIR == str(tmp_path)
+    assert settings.CACHE_DIR == before
 
 
 def test_loops_are_compiled_with_the_options_given() -> None:

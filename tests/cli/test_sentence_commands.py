@@ -51,7 +51,9 @@ def test_from_pairs_to_vectors_and_to_another_library(start: str, tmp_path: Path
     pairs.write_text("she loves the river\the hates the bank\nshe loves the river\tshe loves the river\n")
     found = json.loads(printed(["similarity", run, "--file", str(pairs), "--json"], capsys))["pairs"]
     assert [pair["cosine"] for pair in found] == pytest.approx([cosine, 1.0], abs=1e-4)
-    assert "spearman" in printed(["evaluate", run, "--data", str(scored)], capsys)
+    judged = json.loads(printed(["evaluate", run, "--data", str(scored), "--json"], capsys))
+    assert judged["spearman"] == pytest.approx(results["scores"]["spearman"], abs=1e-6)
+    assert len(judged["interval"]) == 2
     printed(["embed", run, str(pairs), "-o", str(tmp_path / "v.npy"), "--dimensions", "8"], capsys)
     vectors = np.load(tmp_path / "v.npy")
     assert vectors.shape == (2, 8)

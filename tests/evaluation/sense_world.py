@@ -33,7 +33,7 @@ def sentences(word: str, topic: Sequence[str], count: int, key: str) -> list[str
 
 
 def words() -> list[str]:
-    return [*FILLER, *RIVER, *MONEY, "bank", "shore", "vault", "shorevault", "vaultshore"]
+    return [*FILLER, *RIVER, *MONEY, "bank", "shore", "vault", "shoult", "vauore"]
 
 
 def vectors() -> WordVectors:

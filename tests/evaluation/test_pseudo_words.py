@@ -14,7 +14,7 @@ import polysemy
 from polysemy.cli.main import main
 from polysemy.errors import InputError
 from polysemy.evaluation import pseudo_words
-from polysemy.evaluation.pseudo_words import choose_pairs, make_pseudo_words
+from polysemy.evaluation.pseudo_words import blend, choose_pairs, make_pseudo_words
 from polysemy.evaluation.sense_curves import judge_uses
 from polysemy.text.corpus import Corpus
 from polysemy.text.decompress import read_blocks
@@ -35,7 +35,8 @@ def documents(shore: int = 90, vault: int = 75) -> list[Text]:
 def test_two_words_become_one_and_which_stood_there_is_the_sense(small: None) -> None:
     made = make_pseudo_words(documents(), pairs=3, uses=100)
     assert [set(pair) for pair in made.pairs] == [{"shore", "vault"}]
-    merged = "".join(made.pairs[0])
+    merged = blend(*made.pairs[0])
+    assert merged in ("shoult", "vauore")
     assert Counter(item.sense for item in (*made.train, *made.test)) == {"shore": 90, "vault": 75}
     for item in (*made.train, *made.test):
         assert item.word == item.use.word == merged
@@ -54,6 +55,12 @@ def test_static_is_exactly_the_commoner_word_and_context_beats_it(small: None) -
     assert found["static"]["macro_f1"] == found["most_frequent"]["macro_f1"]
     assert found["1"]["accuracy"] > 0.95
     assert found["context"]["accuracy"] > 0.95
+
+
+def test_a_blend_is_a_new_word() -> None:
+    assert blend("window", "dollar") == "winlar"
+    assert blend("sense", "case") == "canse"  # not "sense" again
+    assert blend("花", "钱") == "花钱"
 
 
 def test_words_of_unlike_frequency_or_one_stem_are_no_pair(small: None) -> None:

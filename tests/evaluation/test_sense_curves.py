@@ -10,6 +10,7 @@ from polysemy.errors import InputError
 from polysemy.evaluation.occurrences import use_in
 from polysemy.evaluation.sense_curves import (
     SenseUse,
+    alike,
     from_occurrences,
     judge_tables,
     judge_uses,
@@ -80,3 +81,14 @@ def test_tagged_occurrences_become_text_and_one_file_is_split_by_its_texts() -> 
     assert 5 <= len(test) <= 40
     assert not {item.use.text for item in train} & {item.use.text for item in test}
     assert np.all([len(part) % 2 == 0 for part in (train, test)])
+
+
+def test_likeness_is_told_beside_that_of_other_words() -> None:
+    groups = [np.array([[1.0, 0], [0.6, 0.8]]), np.array([[0.0, 2]])]
+    found = alike(groups)
+    assert found["alike"] == pytest.approx(0.6)
+    assert found["others"] == pytest.approx((0 + 0.8) / 2)
+    assert alike(groups[1:]) == {"alike": None, "others": None}
+    static = judge_uses(Reader(), TRAIN, TEST, static=vectors(), shots=())["methods"]["static"]
+    assert static["alike"] == pytest.approx(1)
+    assert static["others"] is None

@@ -96,13 +96,13 @@ def test_a_long_text_and_an_empty_one_are_answered_and_what_is_cut_is_told(caplo
 
 def test_what_the_task_does_not_take_is_one_line() -> None:
     model = user("bert", "classify")
-    for call, told in (((["a"], ["b"]), "pairs must be given not for task classify|pairs must be given not"),
+    for call, told in (((["a"], ["b"]), "pairs must not be given for task classify, got 1; it reads one text"),
                        (("text",), "texts must be a list of texts, got one text"),
                        (([3],), "texts must be strings, got int in place 1|text must be a string, got int")):
         with pytest.raises(InputError, match=told) as caught:
             model.predict(*call)
         assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="pairs must be given for task span, got none; give contexts"):
+    with pytest.raises(InputError, match="pairs must be given for task span, got none; give a context beside"):
         user("bert", "span").predict(["what?"])
     assert model.predict([]) == []
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fake_study import fake_study
 
 from polysemy.report.page import render_page, table_csv
 from polysemy.report.plots import label_bars
+
+from .fake_study import fake_study
 
 
 @pytest.fixture

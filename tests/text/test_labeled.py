@@ -108,10 +108,38 @@ def test_a_heading_of_unusual_words_over_numbers_is_a_heading(tmp_path: Path) ->
     assert len(read_examples(write(tmp_path / "a.tsv", rows), "regress")) == 5
 
 
+@pytest.mark.parametrize(("heading", "kind", "taken"), [
+    ("index\tquestion\tsentence\tlabel", "pair", "text=question,pair=sentence,label=label"),  # QNLI
+    ("qid1\tquestion1\tquestion2\tis_duplicate", "pair", "text=question1,pair=question2,label=is_duplicate"),  # QQP
+    ("genre\tsentence1\tsentence2\tgold_label", "pair", "text=sentence1,pair=sentence2,label=gold_label"),  # MNLI
+    ("idx\tpremise\thypothesis\tlabel", "pair", "text=premise,pair=hypothesis,label=label"),
+    ("id\tSentence\tlabel_desc\tlabel", "classify", "text=Sentence,label=label"),  # IFLYTEK
+    ("id\tsentence\tother\tscore", "regress", "text=sentence,label=score"),
+    ("id\tquery\tpositive\tnegative", "embed", "text=query,pair=positive,negative=negative"),
+])
+def test_columns_of_well_known_sets_are_known_by_name(tmp_path: Path, heading: str, kind: str, taken: str) -> None:
+    path = write(tmp_path / "a.tsv", f"{heading}\n1\tone text\tanother text\t0\n2\tother text\tsome text\t1\n")
+    if kind == "embed":
+        path = write(path, path.read_text().replace("\t0\n", "\tsuch text\n").replace("\t1\n", "\tthis text\n"))
+    assert read_examples(path, kind).columns == taken
+
+
 @pytest.mark.parametrize("rows", ["so good\tpositive\nso bad\tnegative\n", "x\ttext\ny\tlabel\nz\ttext\n"])
 def test_a_label_that_could_be_a_heading_is_none(tmp_path: Path, rows: str) -> None:
     path = write(tmp_path / "a.tsv", rows)
     assert len(read_examples(path, "classify")) == rows.count("\n")
+
+
+def test_the_first_column_of_a_heading_may_have_no_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ",text,label\n0,one,x\n1,two,y\n")
+    assert items(path, "classify") == [("one", None, "x"), ("two", None, "y")]
+
+
+def test_a_first_line_that_looks_like_a_heading_in_another_language_gives_a_warning(tmp_path: Path) -> None:
+    rows = "Satz\tKlasse\n" + "".join(f"ein Satz {i}\t{'ab'[i % 2]}\n" for i in range(6))
+    path = write(tmp_path / "a.tsv", rows)
+    assert "the only one with label 'Klasse'" in read_examples(path, "classify").warnings[0]
+    assert read_examples(path, "classify", "Satz,Klasse").warnings == ()
 
 
 def test_one_empty_cell_does_not_move_the_guess_to_another_column(tmp_path: Path) -> None:

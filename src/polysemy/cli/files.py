@@ -16,6 +16,11 @@ def convert(args: argparse.Namespace) -> None:
     """Write DST in another format; SRC is only read."""
     form = args.to or args.source_format
     writing = args.to is not None
+    if args.int8 and form != "onnx":
+        raise InputError(f"--int8 must go with --to onnx, got --{'to' if writing else 'from'} {form}")
+    if form == "onnx":
+        _to_onnx(args.source, args.target, args.int8)
+        return
     if writing:
         _check_exports(args.source, form)
     if form == "hf":
@@ -40,6 +45,18 @@ def _check_exports(source: str, form: str) -> None:
                          "has no format but its own")
 
 
+def _to_onnx(source: str, target: str, int8: bool) -> None:
+    from polysemy.compression.onnx_export import to_onnx
+
+    found = to_onnx(source, target, int8=int8)
+    checked = found["checked"]
+    shapes = ", ".join(f"{batch} x {length}" for batch, length in checked["shapes"])
+    note(f"{target}/model.onnx: {found['megabytes']:.1f} MB, opens with ONNX Runtime; tokenizer.json is beside it")
+    note(f"its outputs are torch's within {checked['largest_difference']:.1g} (batch x length {shapes})")
+    if int8:
+        note(f"int8 then moved them by up to {found['int8']['largest_difference']:.2g}; judge it on your own task")
+
+
 def _recipe(folder: str) -> str:
     from polysemy.artifact import read_folder
 
@@ -59,8 +76,6 @@ def _to_hf(source: str, target: str) -> None:
 
 def _task_class(target: str) -> str:
     """What opens a folder of transformers whose model has a task's head; '' for any other."""
-    from pathlib import Path
-
     from polysemy.artifact import read_json
     from polysemy.models.hugging_face_files import task_class
 

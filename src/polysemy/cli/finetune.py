@@ -151,11 +151,11 @@ def evaluate_task(args: argparse.Namespace, opened: Any) -> None:
     columns = None if args.columns == "text,label" else args.columns
     set_threads(args.threads)
     if kind_of(task) == "embed":
-        from polysemy.evaluation.sentence_similarity import judge_of
+        from polysemy.evaluation.sentence_similarity import judge_similarity
         from polysemy.text.sentence_examples import read_scored
 
         examples: Any = read_scored(args.data[0], columns)
-        metrics = dict(judge_of(examples)(polysemy.load(args.model).to(args.device)))
+        metrics = judge_similarity(polysemy.load(args.model).to(args.device), examples)
     else:
         args.columns = columns
         examples = _read(args.data[0], args, kind=kind_of(task))

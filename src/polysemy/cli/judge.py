@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from polysemy.cli.printing import emit, note, table
-from polysemy.cli.use import is_embedder
 from polysemy.errors import InputError
 
 TASKS = ("cloze", "perplexity", "loss", "words", "classify", "similarity", "speed")
@@ -192,8 +191,6 @@ def _with_older(opened: Any, result: dict[str, Any]) -> dict[str, Any]:
 
 def _default_tasks(args: argparse.Namespace, model: Any, files: list[str] | None) -> list[str]:
     """What this model, trained on these files, can be asked with the files that were named."""
-    if is_embedder(model):
-        return ["similarity"]
     words = hasattr(model, "most_similar") and bool(args.pairs or args.analogies or args.senses)
     text = bool(args.items or args.data or files) or not words  # vectors of another tool's file know no text
     asked = {

@@ -27,7 +27,9 @@ def load(args: argparse.Namespace, capability: str) -> Any:
     if not hasattr(model, capability):
         raise InputError(f"model must be able to {ABILITIES.get(capability, capability)}, got {args.model}, "
                          f"of recipe {read_json(Path(args.model) / 'config.json')['recipe']}")
-    return model.to(args.device) if hasattr(model, "to") else model
+    if not hasattr(model, "to"):
+        return model
+    return model.to(args.device, args.dtype) if hasattr(args, "dtype") else model.to(args.device)
 
 
 def fill(args: argparse.Namespace) -> None:

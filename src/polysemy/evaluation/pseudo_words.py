@@ -1,7 +1,7 @@
 """Pseudo-words: senses with known answers from any text, without a label (Gale et al. 1992; Schuetze 1992).
 
-Two words are merged into one new word wherever they stand (door and queen into doorqueen); which of the two stood
-there is its sense. The pairs are of like frequency and of like class: neighbors of the same kind stand to their left
+Two words are merged into one new word wherever they stand (window and dollar into winlar); which of the two stood
+there is its sense. The usual blend, windowdollar, would let a model of pieces read the first of them in it. The pairs are of like frequency and of like class: neighbors of the same kind stand to their left
 and right. The words a model knows are frequent, the merged one it has never seen, so it can tell its senses by the
 context alone; one static vector for both is worth exactly the commoner one. Training and test uses come from different
 documents.
@@ -59,7 +59,7 @@ def make_pseudo_words(documents: Iterable[Any], pairs: int = 5, uses: int = 200,
     train: list[SenseUse] = []
     test: list[SenseUse] = []
     for first, second in chosen:
-        merged = first + second
+        merged = blend(first, second)
         for word in (first, second):
             for use in find_uses(documents, word, uses, seed)[0]:
                 held_out = random_for(seed, "pseudo", use.document).random() < TEST_SHARE
@@ -131,6 +131,17 @@ def _counted(documents: Iterable[Any]) -> tuple[list[str], np.ndarray, np.ndarra
     beside = np.sqrt(beside)
     lengths = np.linalg.norm(beside, axis=1, keepdims=True)
     return chosen, np.array([counts[word] for word in chosen], np.float64), beside / np.maximum(lengths, 1e-9)
+
+
+def blend(first: str, second: str) -> str:
+    """The beginning of one word and the end of the other, so that neither can be read in it; Chinese words whole."""
+    if is_han(first[0]) or is_han(second[0]):
+        return first + second
+    for one, other in ((first, second), (second, first)):
+        word = one[:(len(one) + 1) // 2] + other[len(other) // 2:]
+        if word not in (first, second):
+            return word
+    return first + second
 
 
 def _merge(use: Use, pair: Sequence[str], merged: str) -> Use:

@@ -139,8 +139,7 @@ def build_classifier(work: Work, rung: Rung, folder: Path) -> Built:
                     seed=work.seed, held_out=False)
     record = read_json(folder / "config.json")["results"]
     return Built(model=load_run(folder), seconds=float(record["seconds"]), folder=folder,
-                 bytes=_bytes(folder), parameters=record["parameters"], settings=dict(CLASSIFIER_SETTINGS),
-                 remarks=["learns from the labels alone"])
+                 bytes=_bytes(folder), parameters=record["parameters"], settings=dict(CLASSIFIER_SETTINGS))
 
 
 def _fine_tuned(work: Work, run: Path, out: Path, how: str) -> Learned:

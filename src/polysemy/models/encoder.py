@@ -157,12 +157,13 @@ class Encoder(nn.Module):
         found = Pieces.build(documents)
         if found is None:
             return None
-        pieces, tokens = found
+        pieces, real = found
+        pieces, tokens = pieces.filled(real)
         flatten(ids.shape[1], tokens)
         positions = positions.flatten()[tokens]
         x = self.embedding(ids.flatten()[tokens], positions, None if segments is None else segments.flatten()[tokens])
-        at = torch.searchsorted(tokens, places)
-        assert torch.equal(tokens[at.clamp(max=len(tokens) - 1)], places), "places must be of real tokens"
+        at = torch.searchsorted(real, places)
+        assert torch.equal(real[at.clamp(max=len(real) - 1)], places), "places must be of real tokens"
         return self.transformer.in_pieces(x, pieces, positions, at)
 
 

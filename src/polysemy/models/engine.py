@@ -62,13 +62,14 @@ def loaded() -> bool:
 
 
 class Engine:
-    """The layers of one body in one format.  Weights are copied when it is made: `made_of` tells whether they moved."""
+    """The layers of one body in one format.  Weights are copied when it is made; `current` tells whether they still are."""
 
     def __init__(self, body: Encoder, form: str = "float32") -> None:
         from polysemy.nn.kernels.panels import CODES
 
         assert fits(body), "ask fits() first"
-        self.embedding, self.form, self.made_of = body.embedding, form, state_of(body)
+        self.embedding, self.form, self.watched = body.embedding, form, tuple(body.parameters())
+        self.made_of = self._state()
         c = self.config = body.config.transformer
         self.kept: list[Any] = []
         self.layers = np.array(self._layers(body), np.int64)
@@ -85,6 +86,13 @@ class Engine:
         self.turns = (np.zeros((0, 1), np.float32),) * 2
         self.scratch = np.zeros(0, np.float32)
         self.size = sum(p.numel() for p in body.transformer.parameters())
+
+    def current(self, body: Encoder) -> bool:
+        """Whether the weights of the body are still those that were copied."""
+        return body.table is self.watched[0] and kernels.switched_on() and self._state() == self.made_of
+
+    def _state(self) -> list[int]:
+        return [number for p in self.watched for number in (p.data_ptr(), 0 if p.is_inference() else p._version)]
 
     def _at(self, tensor: Tensor | np.ndarray | None) -> int:
         """The address of a float32 array, which is kept alive."""
@@ -175,35 +183,36 @@ _forms: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 _work: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
 
-def choose_form(body: Any, form: str) -> str:
-    """Let a body be computed in a format (of FORMATS, or auto) from now on; returns which it is.
+def choose_form(body: Any, form: str) -> None:
+    """Let a body be computed in a format (of FORMATS, or auto) from now on; InputError where that cannot be.
 
     auto is int16 where this processor multiplies it and the compiled way fits, else float32.
     """
-    if form == "auto":
-        form = "int16" if fits(body) and multiplies("int16") else "float32"
-    elif form != "float32" and not (fits(body) and multiplies(form)):
+    if form not in ("auto", "float32") and not (fits(body) and multiplies(form)):
         raise InputError(f"dtype must be auto or float32 for this model and processor, got {form}, which needs an "
                          "encoder or GPT with heads of 16, 32, ... and a CPU with AVX-512 VNNI")
     _forms[body] = form
-    return form
 
 
 def engine_for(body: Any, tokens: int) -> Engine | None:
     """The engine of a body for so many more tokens; None where torch is to do it.
 
-    Loading the compiler's library takes a second, so float32 asks for it once there has been work worth it.
+    Loading the compiler's library takes a second, so float32 and auto ask for it once there has been work worth it.
     """
-    if not fits(body) or torch.is_grad_enabled() and not torch.is_inference_mode_enabled() or body.training:
+    if not isinstance(body, Encoder) or torch.is_grad_enabled() or body.training:
         return None
-    form = _forms.get(body, "float32")
-    if form == "float32" and not loaded():
+    asked = _forms.get(body, "float32")
+    form = ("int16" if multiplies("int16") else "float32") if asked == "auto" else asked
+    known = _known.setdefault(body, {})
+    if form in known and known[form].current(body):
+        return known[form]
+    if not fits(body):
+        return None
+    if asked in ("auto", "float32") and not loaded():
         _work[body] = _work.get(body, 0) + tokens * sum(p.numel() for p in body.transformer.parameters())
         if _work[body] < WORTH:
             return None
-    known = _known.setdefault(body, {})
-    if form not in known or known[form].made_of != state_of(body):
-        known[form] = Engine(body, form)
+    known[form] = Engine(body, form)
     return known[form]
 
 
@@ -242,11 +251,6 @@ def _jobs(pieces: np.ndarray, threads: int) -> np.ndarray:
             tokens = 0
         tokens += count
     return np.array([*found, len(pieces)], np.int64)
-
-
-def state_of(body: Encoder) -> tuple[int, ...]:
-    """Numbers that change when the weights do."""
-    return tuple(number for p in body.parameters() for number in (p.data_ptr(), 0 if p.is_inference() else p._version))
 
 
 def _kind(activation: str) -> int:

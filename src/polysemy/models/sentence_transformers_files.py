@@ -132,8 +132,8 @@ def _pooling(path: Path) -> Any:
         modes: list[str] = [MODES.get(str(mode), str(mode)) for mode in found]
     else:
         names = {key: name for name, key in POOLING_KEYS.items()}
-        modes = [names.get(key, key.removeprefix("pooling_mode_")) for key, value in config.items()
-                 if key.startswith("pooling_mode_") and value is True]
+        keys = [str(key) for key, value in config.items() if value is True]
+        modes = [names.get(key, key.removeprefix("pooling_mode_")) for key in keys if key.startswith("pooling_mode_")]
     if len(modes) != 1 or modes[0] not in POOLING_KEYS:
         raise InputError(f"pooling must be one of {', '.join(POOLING_KEYS)}, got {', '.join(modes) or 'none'} in "
                          f"{path}")

@@ -86,8 +86,8 @@ class TaskUser(TextModel):
         """One prediction a text, or a pair of texts: of a question and its context where answers are looked for.
 
         A tagger takes texts, or sentences as lists of words, which it tags word by word.  A text that is longer than
-        the model loses its end, which is told; contexts and tagged sentences are read in windows.  InputError for another input than
-        the task takes.
+        the model loses its end, which is told; contexts and tagged sentences are read in windows.  InputError for
+        another input than the task takes.
         """
         examples, sources = given(texts, pairs, self.task)
         return self.predict_rows(self.rows_of(examples), examples, sources)
@@ -190,11 +190,12 @@ def given(texts: Sequence[Any], pairs: Sequence[str] | None, task: Task) -> tupl
 
     if isinstance(texts, str) or isinstance(pairs, str):
         raise InputError("texts must be a list of texts, got one text; put it into a list")
-    if (pairs is not None) != reads_pairs(task):
-        wanted = {"span": "contexts beside the questions", "pair": "pairs: a second text for each"}
-        raise InputError(f"pairs must be given {'' if reads_pairs(task) else 'not '}for task {kind_of(task)}"
-                         + (f", got none; give {wanted.get(kind_of(task), wanted['pair'])}" if pairs is None else
-                            f", got {len(pairs)}; it reads one text at a time"))
+    kind = kind_of(task)
+    if reads_pairs(task) and pairs is None:
+        wanted = "a context beside each question" if kind == "span" else "a second text beside each"
+        raise InputError(f"pairs must be given for task {kind}, got none; give {wanted}")
+    if pairs is not None and not reads_pairs(task):
+        raise InputError(f"pairs must not be given for task {kind}, got {len(pairs)}; it reads one text at a time")
     if isinstance(task, Tag):
         return _to_tag(texts)
     found = texts_as_examples(texts, pairs)

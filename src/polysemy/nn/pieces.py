@@ -63,6 +63,19 @@ class Pieces:
         table = np.stack([starts, counts, starts, counts, tokens[starts] % t], 1)
         return cls(torch.from_numpy(np.ascontiguousarray(table))), torch.from_numpy(tokens)
 
+    def filled(self, tokens: Int[Tensor, "n"]) -> tuple[Pieces, Int[Tensor, "m"]]:
+        """The list with a few tokens more, to one of 16 lengths an octave; they stand at the end, a piece that nobody
+        asks for.
+
+        The matrix library compiles its routines anew for each number of rows, which costs as much as running them.
+        """
+        n = len(tokens)
+        step = 1 << max(n.bit_length() - 5, 0)
+        if (more := -n % step) == 0:
+            return self, tokens
+        table = torch.cat([self.table, torch.tensor([[n, more, n, more, 0]])])
+        return replace(self, table=table), torch.cat([tokens, tokens[:1].expand(more)])
+
     def turned(self, config: Rotary, positions: Int[Tensor, "n"], head_size: int) -> Pieces:
         """The same pieces with rotary positions."""
         longest = 1 << int(positions.max()).bit_length() if len(positions) else 1

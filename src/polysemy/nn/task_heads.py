@@ -1,7 +1,8 @@
 """Heads of fine-tuning: what stands on a body to answer for a text, for each word, or for where a span lies.
 
-A head reads vectors that were picked or pooled already (`models/task_model.py`) and gives logits.  Dropout is keyed as
-everywhere.  The published heads differ in what is between the state and the last matrix:
+A head reads vectors that were picked or pooled already (`models/task_model.py`) and gives logits, in float32 whatever
+the weights are.  Dropout is keyed as everywhere.  The published heads differ in what is between the state and the last
+matrix:
 
     pooled    dense, tanh, dropout, linear                 BERT, ALBERT (the dense part is their pooler)
     dropped   dropout, dense, tanh, dropout, linear        RoBERTa
@@ -57,7 +58,7 @@ class ClassifyHead(nn.Module):
         if self.dense is not None:
             x = self.dense(self.dropout(states) if self.form == "dropped" else states)
             states = F.relu(x) if self.form == "relu" else torch.tanh(x)
-        return self.output(self.dropout(states))
+        return wide(self.output, self.dropout(states))
 
 
 class TokenHead(nn.Module):
@@ -70,7 +71,7 @@ class TokenHead(nn.Module):
 
     def forward(self, states: Float[Tensor, "k d"]) -> Float[Tensor, "k o"]:
         """Logits."""
-        return self.output(self.dropout(states))
+        return wide(self.output, self.dropout(states))
 
 
 class SpanHead(TokenHead):
@@ -78,6 +79,13 @@ class SpanHead(TokenHead):
 
     def __init__(self, hidden_size: int, config: HeadConfig) -> None:
         super().__init__(hidden_size, 2, config)
+
+
+def wide(linear: nn.Linear, x: Float[Tensor, "n i"]) -> Float[Tensor, "n o"]:
+    """linear(x) in float32 or better: answers of models at work in bfloat16 would else fall on few values."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    bias = None if linear.bias is None else linear.bias.to(dtype)
+    return F.linear(x.to(dtype), linear.weight.to(dtype), bias)
 
 
 def label_loss(logits: Float[Tensor, "k o"], targets: Tensor, weights: Tensor | None,

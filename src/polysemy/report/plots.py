@@ -74,8 +74,8 @@ def pictures(study: dict[str, Any]) -> list[tuple[str, str, str, Figure]]:
     found.insert(1, (
         "labels",
         "The task with labels",
-        "Part of unseen texts that got the right label; the line on each bar is the 95 % interval. Gray bars know the "
-        "labeled texts alone; the dotted line always says the most frequent label.",
+        "Part of unseen texts that got the right label; the line on each bar is the 95 % interval. Gray bars, and an "
+        "n-gram a label, know the labeled texts alone; the dotted line always says the most frequent label.",
         label_bars(study["rungs"]),
     ))
     found += [(f"words-{rung['series']}", f"Words near each other: {rung['label']}", _near(rung["words"]),

@@ -6,6 +6,7 @@ is one line that names the file and its line.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -75,10 +76,19 @@ def _finished(file: LabelFile, kind: str, items: list[Any], found: str, columns:
         if several > max(MOST_CLASSES, len(items) // 4):
             warnings.append(f"{file.path}: {several:,} different labels in {len(items):,} rows; see that the right "
                             f"column was taken ({found})")
-    unread = [name for name in names if name.casefold() in KNOWN["pair"]]
+    if kind in ("classify", "pair") and columns and not names and _may_be_heading(items):
+        warnings.append(f"{file.path}: line 1 was taken for an example, the only one with label {items[0].label!r}; if "
+                        "it names the columns, give the names in --columns")
+    unread = [name for name in names if name.casefold() in KNOWN["pair"] and repr(name) not in found]
     if kind == "classify" and guessed and unread:
         warnings.append(f"{file.path}: {unread[0]!r} is not read, as the task takes one text; use --task pair for two")
     return Examples(tuple(items), kind, str(file.path), note, tuple(warnings), columns)
+
+
+def _may_be_heading(items: Sequence[Example]) -> bool:
+    """Whether the label of the first row is the only one that comes once."""
+    counts = Counter(item.label for item in items)
+    return len(counts) > 2 and items[0].row == 1 and [name for name in counts if counts[name] == 1] == [items[0].label]
 
 
 def _read_table(file: LabelFile, kind: str, wanted: Mapping[str, str], labels: bool

@@ -24,16 +24,20 @@ ALIASES = {"score": "label", "labels": "label", "tags": "label", "words": "text"
 KNOWN: dict[str, tuple[str, ...]] = {
     "text": ("text", "sentence", "sentence1", "text1", "texta", "text_a", "question1", "premise", "anchor", "query",
              "#1 string", "first", "review", "content", "document", "body", "comment", "message", "tweet", "utterance",
-             "description", "title", "question", "tokens", "words", "文本", "句子", "句子1", "内容", "评论"),
+             "description", "title", "question", "tokens", "words", "sent1", "s1", "q1",
+             "文本", "句子", "句子1", "内容", "评论"),
     "pair": ("sentence2", "text2", "textb", "text_b", "question2", "hypothesis", "positive", "#2 string", "pair",
-             "second", "answer", "passage", "句子2"),
+             "second", "sent2", "s2", "q2", "answer", "passage", "context", "sentence", "句子2"),
     "negative": ("negative", "hard_negative", "neg"),
     "label": ("label", "labels", "class", "category", "target", "gold_label", "sentiment", "quality", "intent",
-              "section", "tags", "ner_tags", "pos_tags", "score", "similarity", "rating", "y", "标签", "类别", "分类"),
+              "section", "is_duplicate", "tags", "ner_tags", "pos_tags", "score", "similarity", "rating", "y",
+              "标签", "类别", "分类"),
 }
 SCORES = ("score", "similarity", "similarity_score", "rating", "label", "value", "target", "y", "分数", "标签")
 OTHERS = ("id", "index", "idx", "qid", "pairid", "genre")
 HEADINGS = frozenset(name for names in KNOWN.values() for name in names) | frozenset(SCORES) | frozenset(OTHERS)
+ASKS = ("question", "query")
+"""headings of the first of two texts, the other of which may be called `sentence` (QNLI)"""
 LABELS_TOO = frozenset(("positive", "negative", "neg", "question", "answer"))
 """headings that are as often labels: they tell nothing but where vectors are learned"""
 FILLED = 0.9
@@ -89,10 +93,12 @@ def has_heading(rows: Sequence[Sequence[str]], wanted: Mapping[str, str], kind: 
     named = [name for name in wanted.values() if not name.isdigit()]
     if named:
         return True  # the user knows names, so there are some; which ones, `choose` checks
-    if not all(0 < len(cell) <= LONGEST_HEADING for cell in first) or len(set(first)) < len(first):
+    filled = [cell for cell in first if cell]  # a first column of row numbers often has none
+    if len(first) - len(filled) > 1 or len(set(filled)) < len(filled) or max(map(len, first)) > LONGEST_HEADING:
         return False
     below = rows[1:]
-    if any(place < len(row) and row[place].strip() == cell for row in below for place, cell in enumerate(first)):
+    if any(cell and place < len(row) and row[place].strip() == cell
+           for row in below for place, cell in enumerate(first)):
         return False
     if any(cell.casefold() in (HEADINGS if kind == "embed" else HEADINGS - LABELS_TOO) for cell in first):
         return True
@@ -183,6 +189,8 @@ def _named(name: str, names: Sequence[str], width: int, where: str) -> int:
 def _known(role: str, kind: str, names: Sequence[str], found: Mapping[str, int]) -> int | None:
     """A free column with a usual name for this role."""
     usual = SCORES if kind == "regress" and role == "label" else KNOWN[role]
+    if role == "text" and "pair" in ROLES[kind]:
+        usual = ASKS + usual
     headings = [re.sub(r"\s+", " ", name.strip()).casefold() for name in names]
     for name in usual:
         if headings.count(name) == 1 and headings.index(name) not in found.values():

@@ -16,10 +16,11 @@ from polysemy.models.pretrained import know_pieces
 from polysemy.models.task_model import TaskModel, head_config
 from polysemy.models.tasks import Classify, Regress, Span, Tag, Task
 from polysemy.models.text_model import TextModel
+from polysemy.objectives.task import TaskObjective, balanced_weights
 from polysemy.runtime import seed_for
 from polysemy.text.labeled import Examples, check_labels
 from polysemy.training.fine_tuning_config import FineTuningConfig
-from polysemy.training.layer_rates import depths
+from polysemy.training.layer_rates import depths, layer_rates
 
 DEV_RATE = 0.1
 FEWEST_FOR_DEV = 20
@@ -123,6 +124,15 @@ def first_model(reader: TextModel, task: Task, config: FineTuningConfig, seed: i
     return model
 
 
+def check_shapes(reader: TextModel, task: Task, config: FineTuningConfig) -> None:
+    """InputError for settings that do not fit the model: layers to freeze, to reuse, to begin anew."""
+    reading = {} if config.reading is None else {"reading": config.reading}
+    model = TaskModel.empty(reader.config.model, task, head_config(task, reader.config, **reading))
+    layer_rates(model, config.layer_decay, config.freeze)
+    _fresh_names(model, config)
+    TaskObjective(task, smoothing=config.smoothing)
+
+
 def _fresh_names(model: TaskModel, config: FineTuningConfig) -> set[str]:
     """Parameters that begin with random weights although the model has them: layers, what follows them, the pooler."""
     count = model.config.num_layers
@@ -149,8 +159,6 @@ def _draw_again(model: TaskModel, names: set[str], seed: int) -> None:
 
 def class_weights(task: Task, train: Examples) -> tuple[float, ...] | None:
     """Balanced weights of a task's labels."""
-    from polysemy.objectives.task import balanced_weights
-
     if not isinstance(task, Classify | Tag):
         raise InputError(f"class_weights must go with labels, got a task {type(task).__name__.lower()}")
     seen = [item.label for item in train] if isinstance(task, Classify) else \

@@ -32,6 +32,7 @@ from polysemy.training.fine_tuning_run import Judge, SeedRun
 from polysemy.training.fine_tuning_start import (
     Tell,
     as_before,
+    check_shapes,
     class_weights,
     fingerprint,
     first_model,
@@ -115,6 +116,7 @@ def prepare(start: Path, task: Task, train: Examples, dev: Examples | None, conf
     task, _ = as_before(task, reader)
     kind = type(task).__name__.lower()
     config = settled(config, reader.config.recipe, reader.config.model, kind, len(train))
+    check_shapes(reader, task, config)
     tell(f"learning rate {config.learning_rate:g}, {config.batch_size} rows a step, {config.budget()}")
     rows = task_rows(train, reader, task, length=config.length)
     dev_rows = None if dev is None or judge is None else task_rows(dev, reader, task, length=config.length)

@@ -1,0 +1,147 @@
+"""The commands finetune, predict and evaluate on a model of a task, from files to what is printed."""
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polysemy.artifact import read_json
+from polysemy.cli.main import main
+from polysemy.models import bert
+from polysemy.models.pretrained import PretrainingModel, write_run
+from polysemy.text.tokenizer import Tokenizer, TokenizerConfig
+
+THINGS = ("river", "bank", "house", "garden", "street", "window", "teacher", "doctor", "winter", "summer")
+VERBS = {"good": ("loves", "likes", "enjoys"), "bad": ("hates", "dislikes", "despises")}
+ROWS = [(f"she {verb} the {thing}", label) for thing in THINGS for label, verbs in VERBS.items() for verb in verbs]
+FAST = ["--threads", "1", "--device", "cpu", "--learning-rate", "3e-3", "--batch-size", "8", "--set", "dtype=float32"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an untrained BERT and tables of texts, pairs and tagged words."""
+    folder = tmp_path_factory.mktemp("files")
+    texts = [text for text, _ in ROWS]
+    tokenizer = Tokenizer.train(texts, TokenizerConfig(kind="wordpiece", vocab_size=340, min_frequency=1))
+    config = bert.configure("tiny", "paper")
+    config = config.replace(model=config.model.replace(
+        embedding=config.model.embedding.replace(vocab_size=tokenizer.vocab_size),
+        transformer=config.model.transformer.replace(
+            initializer="xavier", hidden_size=32, num_heads=2, intermediate_size=48, num_layers=1)),
+        training=config.training.replace(length=48))
+    write_run(folder / "bert", PretrainingModel(config.model, config.heads, seed=1), tokenizer, config)
+    for name, rows in (("train", ROWS[:48]), ("dev", ROWS[48:])):
+        (folder / f"{name}.tsv").write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows))
+        (folder / f"{name}.conll").write_text("\n".join(
+            "".join(f"{word}\t{'B-' + label if word in VERBS[label] else 'O'}\n" for word in text.split())
+            for text, label in rows))
+        (folder / f"{name}-pairs.csv").write_text("sentence1,sentence2,label\n" + "".join(
+            f"{text},she knows it,{label}\n" for text, label in rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tuned(files: Path) -> Path:
+    words = ["finetune", str(files / "bert"), "--task", "classify", "--train", str(files / "train.tsv"), "--dev",
+             str(files / "dev.tsv"), "-o", str(files / "tuned"), "--epochs", "6", *FAST]
+    assert main(words) == 0
+    return files / "tuned"
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: Any) -> dict[str, Any]:
+    """The JSON that a command printed."""
+    capsys.readouterr()
+    assert main([str(word) for word in words] + ["--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_table_becomes_a_model_that_is_evaluated_alike(files: Path, tuned: Path,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    found = said(capsys, "evaluate", tuned, "--data", files / "dev.tsv", "--threads", 1)
+    results = read_json(tuned / "config.json")["results"]
+    assert found["accuracy"] == results["metrics"]["accuracy"] > 0.7
+    assert found["examples"] == 12
+    assert read_json(tuned / "evaluation.json")["accuracy"] == found["accuracy"]
+
+
+def test_predictions_of_lines_and_of_a_table_are_the_same(files: Path, tuned: Path, tmp_path: Path,
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "lines.txt").write_text("\n".join(text for text, _ in ROWS[48:]))
+    lines = said(capsys, "predict", tuned, tmp_path / "lines.txt", "--threads", 1)["predictions"]
+    table = said(capsys, "predict", tuned, files / "dev.tsv", "--threads", 1)["predictions"]
+    assert lines == table
+    assert lines[0]["text"] == ROWS[48][0]
+    assert lines[0]["probability"] == max(lines[0]["probabilities"].values())
+    assert main(["predict", str(tuned), str(tmp_path / "lines.txt"), "--threads", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split() == ["label", "probability", "text"]
+
+
+def test_the_same_command_finds_the_run_done(files: Path, tuned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["finetune", str(files / "bert"), "--task", "classify", "--train", str(files / "train.tsv"), "--dev",
+             str(files / "dev.tsv"), "-o", str(tuned), "--epochs", "6", *FAST]
+    assert main(words) == 0
+    assert "is done" in capsys.readouterr().err
+    assert main([*words[:-1], "dtype=bfloat16"]) == 2
+    assert "dtype must be float32 as in the run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("task", "ending"), [("pair", "-pairs.csv"), ("tag", ".conll")])
+def test_other_tasks_go_the_same_way(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str,
+                                     ending: str) -> None:
+    train, dev, out = files / f"train{ending}", files / f"dev{ending}", tmp_path / "out"
+    found = said(capsys, "finetune", files / "bert", "--task", task, "--train", train, "--dev", dev, "-o", out,
+                 "--epochs", 2, *FAST)
+    assert found["epochs"][1]["loss"] < found["epochs"][0]["loss"]
+    again = said(capsys, "evaluate", out, "--data", dev, "--threads", 1)
+    assert again["accuracy"] == found["metrics"]["accuracy"]
+    predicted = said(capsys, "predict", out, dev, "--threads", 1)["predictions"]
+    assert len(predicted) == 12
+    assert ("tags" in predicted[0]) == (task == "tag")
+
+
+def test_without_dev_a_part_is_held_out_and_several_seeds_are_told(files: Path, tmp_path: Path,
+                                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["finetune", str(files / "bert"), "--task", "classify", "--train", str(files / "train.tsv"), "-o",
+                 str(tmp_path / "out"), "--steps", "4", "--seeds", "2", "--freeze", "0", *FAST]) == 0
+    out, err = capsys.readouterr()
+    assert "were held out" in err
+    assert "accuracy by seed" in out
+
+
+WRONG = {
+    "pair": ["--task", "pair", "--train", "train.tsv"],
+    "--metric must be accuracy": ["--task", "classify", "--train", "train.tsv", "--metric", "bleu"],
+    "--from-text must go with --task embed": ["--task", "classify", "--train", "train.tsv", "--from-text", "twins"],
+    "freeze must be 0..1": ["--task", "classify", "--train", "train.tsv", "--freeze", "7"],
+    "--gradual must be left out": ["--task", "embed", "--train", "train.tsv", "--gradual"],
+    "column": ["--task", "classify", "--train", "train.tsv", "--columns", "text=nothing,label=label"],
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_wrong_use_is_one_line_and_leaves_nothing(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                  message: str) -> None:
+    words = [str(files / word) if word.startswith("train") else word for word in WRONG[message]]
+    assert main(["finetune", str(files / "bert"), "-o", str(tmp_path / "out"), *words, "--threads", "1"]) == 2
+    err = capsys.readouterr().err
+    assert message in err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_a_task_predicts_nothing(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(files / "bert"), "-"]) == 2
+    assert "fine-tuned" in capsys.readouterr().err
+
+
+def test_the_example_in_python_runs(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                    capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(__file__).parents[2] / "examples" / "finetune.py"
+    words = [str(path), str(files / "bert"), str(files / "train.tsv"), str(files / "dev.tsv"), str(tmp_path / "out"),
+             "she likes the river"]
+    monkeypatch.setattr(sys, "argv", words)
+    runpy.run_path(str(path), run_name="__main__")
+    assert "she likes the river" in capsys.readouterr().out.splitlines()[-1]
