@@ -32,10 +32,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--minutes", type=float, help="most training time of one fine-tuning")
+    parser.add_argument("--epochs", type=float, help="passes over each set: the same steps for both bodies")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--tasks", default="SST-2,CoLA")
     parser.add_argument("--glue", type=Path, help="folder of the sets (default: DATA/glue)")
-    parser.add_argument("--occurrences", type=int, default=10**9, help="sense-tagged ones to learn from, at most")
+    parser.add_argument("--occurrences", type=int, default=10**9, help="sense-tagged ones learned from, and judged by")
     parser.add_argument("--threads", type=int)
     args = parser.parse_args()
     set_threads(args.threads)
@@ -46,11 +47,11 @@ def main() -> None:
     tasks = tuple(args.tasks.split(","))
     for role, folder in folders.items():
         kept = args.output.with_name(f"{args.output.stem}-{role}.json")
-        battery = run_glue([folder], args.glue or args.data / "glue", kept,
-                           GlueConfig(tasks=tasks, seeds=args.seeds, minutes=args.minutes), tell=print)
+        config = GlueConfig(tasks=tasks, seeds=args.seeds, minutes=args.minutes, epochs=args.epochs)
+        battery = run_glue([folder], args.glue or args.data / "glue", kept, config, tell=print)
         found[role]["glue"] = next(iter(battery["scores"].values()))
     train, test = (read_occurrences(args.data / "wsd-4words" / f"{part}.jsonl.gz") for part in ("train", "dev"))
-    train = train[::max(1, -(-len(train) // args.occurrences))]
+    train, test = (part[::max(1, -(-len(part) // args.occurrences))] for part in (train, test))
     for role, folder in folders.items():
         start = time.process_time()
         found[role]["senses"] = senses(folder, train, test)

@@ -1,7 +1,7 @@
-"""Vectors of texts, against sentence-transformers: `python benchmarks/embedding.py HF_FOLDER RUN --sts STS-B --text FILE`
+"""Vectors of texts, against sentence-transformers: `python benchmarks/embedding.py HF RUN --sts STS-B --text FILE`
 
-HF_FOLDER is a checkpoint that sentence-transformers opens, RUN the same one as a run folder (`polysemy convert HF_FOLDER
-RUN --from hf`).  Both get the same texts in the same process by turns, tokenization included:
+HF is a checkpoint that sentence-transformers opens, RUN the same one as a run folder (`polysemy convert HF RUN --from
+hf`).  Both get the same texts in the same process by turns, tokenization included:
 
     short, long   batches of 64: sentences of STS-B, and paragraphs of --text of about 67 tokens
     one           a sentence of STS-B at a time, `--single` of them after a warm-up, median
@@ -55,7 +55,7 @@ def main() -> None:
         ways |= {f"onnx {Path(path).name}": OnnxUser.load(path, threads=args.threads).embed for path in args.onnx}
     pairs, scores = sts(args.sts / "dev.tsv.gz")
     sentences = list(dict.fromkeys(itertools.chain.from_iterable(pairs)))
-    sets = {"short": sentences[:BATCH * args.batches], "long": paragraphs(args.text, BATCH * args.batches)}
+    sets = {"short": spread(sentences, BATCH * args.batches), "long": paragraphs(args.text, BATCH * args.batches)}
     quality = {name: spearman(embed, pairs, scores) for name, embed in ways.items()}
     for name, texts in sets.items():
         tokens = [len(ids) + 2 for ids in theirs.tokenizer(texts, add_special_tokens=False)["input_ids"]]
@@ -63,9 +63,9 @@ def main() -> None:
               f"{args.threads} thread{'s' * (args.threads > 1)}")
         batches = [texts[i:i + BATCH] for i in range(0, len(texts), BATCH)]
         show(by_turns(ways, batches, args.rounds), lowest(ways, texts), quality, per=len(texts))
-    single = [[text] for text in sentences[:args.single]]
+    single = [[text] for text in spread(sentences, args.single)]
     print(f"\none sentence at a time, {len(single)} of them, median, {args.threads} thread{'s' * (args.threads > 1)}")
-    show(by_turns(ways, single, 1, warm=20), lowest(ways, sentences[:args.single]), quality, per=1)
+    show(by_turns(ways, single, 1, warm=20), lowest(ways, [text for text, in single]), quality, per=1)
 
 
 def by_turns(ways: dict[str, Callable[..., Any]], inputs: Sequence[Sequence[str]], rounds: int, warm: int = 1
@@ -103,6 +103,11 @@ def lowest(ways: dict[str, Callable[..., Any]], texts: Sequence[str]) -> dict[st
     return {name: max(0.0, float((1 - (vectors * first).sum(1)).max())) for name, vectors in found.items()}
 
 
+def spread(texts: Sequence[str], count: int) -> list[str]:
+    """So many of the texts, at even distances."""
+    return [texts[i * len(texts) // count] for i in range(count)]
+
+
 def unit(vectors: np.ndarray) -> np.ndarray:
     wide = np.asarray(vectors, np.float64)
     return wide / np.linalg.norm(wide, axis=1, keepdims=True)
@@ -122,10 +127,10 @@ def sts(path: Path) -> tuple[list[tuple[str, str]], list[float]]:
 
 
 def paragraphs(path: Path, count: int) -> list[str]:
-    """Stretches of 30 to 80 words, some 67 pieces on the average."""
+    """Stretches of 25 to 62 words, some 67 pieces on the average."""
     with path.open(encoding="utf-8", errors="replace") as lines:
         words = (line.split() for line in lines)
-        found = list(itertools.islice((" ".join(some[:80]) for some in words if len(some) >= 30), count))
+        found = list(itertools.islice((" ".join(some[:62]) for some in words if len(some) >= 25), count))
     return found
 
 

@@ -36,7 +36,8 @@ TARGET, MEMORY_TARGET = 10e6, 1.2
 ROUNDS = 3  # the best one counts
 TOOLS = ("ours", "ours-words", "training", "gensim", "counter", "word2vec")
 NOTES = {"ours": "vocabulary and numbers", "ours-words": "the same, our word rule and small letters",
-         "training": "reading and training", "gensim": "build_vocab, then look-up", "counter": "Python's Counter, counts only",
+         "training": "reading and training", "gensim": "build_vocab, then look-up",
+         "counter": "Python's Counter, counts only",
          "word2vec": "counts only, one thread"}
 
 

@@ -107,12 +107,13 @@ class Ours:
         from polysemy.objectives.task import TaskObjective
         from polysemy.training.fine_tuning_config import FineTuningConfig
         from polysemy.training.fine_tuning_start import first_model
+        from polysemy.training.layer_rates import tables
         from polysemy.training.learner import Learner
 
         config = FineTuningConfig(batch_size=batch, learning_rate=5e-5, epochs=1, dropout=0.1)
         model = first_model(opened(folder), task, config, 0, lambda line: None)
         self.training = config.training(int(rows.lengths.max()))
-        self.learner = Learner.make(model, TaskObjective(task), self.training)
+        self.learner = Learner.make(model, TaskObjective(task), self.training, undecayed=tables(model))
         self.rows, self.batch = rows, batch
 
     def __call__(self, steps: int, seed: int) -> tuple[int, float]:
@@ -136,6 +137,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=20, help="steps a round")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--warm-up", type=int, default=60, help="steps that are not measured: each number of rows that "
+                        "the matrix library meets for the first time is compiled")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
     import torch
@@ -167,7 +170,7 @@ def row_of(model: str, name: str, runs: dict[str, Any], args: argparse.Namespace
     found: dict[str, list[float]] = {which: [] for which in runs}
     for seed in range(args.rounds + 1):
         for which, run in runs.items():
-            tokens, seconds = run(args.steps if seed else 2, seed)
+            tokens, seconds = run(args.steps if seed else args.warm_up, seed)
             if seed:
                 found[which].append(tokens / seconds)
     ratios = [ours / theirs for ours, theirs in zip(found["polysemy"], found["Trainer"], strict=True)]

@@ -1,7 +1,7 @@
 """What does Transformer-XL's memory give? The same model and text, read with memories of different lengths.
 
     polysemy train transformer-xl CORPUS -o runs/xl --size tiny --tokens 2500000
-    python benchmarks/segment_memory.py runs/xl TEXT [--memories 0,32,64,128,256,512] [--documents 40] [--others runs/gpt]
+    python benchmarks/segment_memory.py runs/xl TEXT [--memories 0,32,64,128,256] [--documents 40] [--others runs/gpt]
 
 TEXT is one the model was not trained on; each document is read whole, in segments of the length it was trained with.
 With memory 0 a segment knows nothing of the one before. Printed are perplexity a token and bits per byte. `--others`

@@ -56,8 +56,9 @@ def test_the_setting_of_numba_is_as_before_afterwards(tmp_path: Path) -> None:
     settings = numba.config
     before = settings.CACHE_DIR
     with kept_in(tmp_path):
-        assert settings.CACHE_DIR == str(tmp_path)
-    assert settings.CACHE_DIR == before
+        within = settings.CACHE_DIR
+    after = settings.CACHE_DIR
+    assert (within, after) == (str(tmp_path), before)
 
 
 def test_loops_are_compiled_with_the_options_given() -> None:

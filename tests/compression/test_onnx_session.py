@@ -80,10 +80,10 @@ def test_predictions_are_those_of_the_run(task: Task, tmp_path: Path) -> None:
 def test_another_file_is_refused(folder: Path, tmp_path: Path) -> None:
     for name in ("polysemy.json", "tokenizer.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
-    with pytest.raises(InputError, match="folder must hold model.onnx and polysemy.json"):
+    with pytest.raises(InputError, match=r"folder must hold model.onnx and polysemy.json"):
         OnnxUser.load(tmp_path)
     (tmp_path / "model.onnx").write_bytes((folder / "model.onnx").read_bytes() + b"\0")
-    with pytest.raises(InputError, match="must be the file that polysemy.json describes"):
+    with pytest.raises(InputError, match=r"must be the file that polysemy.json describes"):
         OnnxUser.load(tmp_path)
 
 

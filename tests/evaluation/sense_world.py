@@ -33,7 +33,7 @@ def sentences(word: str, topic: Sequence[str], count: int, key: str) -> list[str
 
 
 def words() -> list[str]:
-    return [*FILLER, *RIVER, *MONEY, "bank", "shore", "vault", "shoult", "vauore"]
+    return [*FILLER, *RIVER, *MONEY, "bank", "shore", "vault"]
 
 
 def vectors() -> WordVectors:
@@ -59,7 +59,7 @@ class Reader:
         found = []
         for text in texts:
             spans = word_spans(text)
-            ids = np.array([self.table.get(text[a:b].lower(), 0) for a, b in spans], np.int64)
+            ids = np.array([self.table.get(text[a:b].lower(), self.table["bank"]) for a, b in spans], np.int64)
             starts, ends = np.array(spans, np.int64).reshape(-1, 2).T
             found.append(SimpleNamespace(ids=ids, starts=starts, ends=ends))
         return found

@@ -53,6 +53,7 @@ def test_static_is_exactly_the_commoner_word_and_context_beats_it(small: None) -
     assert found["most_frequent"]["accuracy"] == majority
     assert found["static"]["accuracy"] == found["0"]["accuracy"] == majority
     assert found["static"]["macro_f1"] == found["most_frequent"]["macro_f1"]
+    assert found["static"]["alike"] == pytest.approx(1)
     assert found["1"]["accuracy"] > 0.95
     assert found["context"]["accuracy"] > 0.95
 

@@ -11,6 +11,7 @@ from small_models import SENTENCES, encoder, language_model
 
 from polysemy.errors import InputError
 from polysemy.models import engine
+from polysemy.models.engine_rows import states_at
 from polysemy.models.text_model import TextModel
 from polysemy.runtime import random_for
 
@@ -95,6 +96,19 @@ def test_states_for_heads_stand_in_padded_rows(monkeypatch: pytest.MonkeyPatch) 
     for group, states in model.run(rows):
         for line, i in enumerate(group):
             torch.testing.assert_close(found[int(i)], states[line, :len(rows[i].ids)], atol=5e-5, rtol=0)
+
+
+def test_states_at_places_are_those_of_the_rows() -> None:
+    model = small("bert")
+    ids = torch.tensor([[5, 9, 7, 3], [8, 0, 0, 0], [4, 6, 0, 0]])
+    documents = torch.tensor([[0, 0, 0, 0], [0, -1, -1, -1], [0, 0, -1, -1]])
+    at = torch.tensor([1, 3, 4, 9])
+    with torch.inference_mode():
+        found = states_at(model.model.body, at, ids, None, documents)
+        wanted = model.model.body(ids, visible=documents >= 0).flatten(0, 1)[at]
+    assert found is not None
+    torch.testing.assert_close(found, wanted, atol=5e-5, rtol=0)
+    assert states_at(model.model.body, at, ids, None, documents) is None  # gradients are torch's
 
 
 def test_one_text_has_the_vector_that_it_has_in_company() -> None:

@@ -34,10 +34,14 @@ def library(made: MixHead) -> nn.LSTM:
     return twin
 
 
-def test_it_begins_as_a_bilstm_over_the_plain_mean() -> None:
+def test_it_begins_as_a_bilstm_over_the_plain_mean_beside_that_mean() -> None:
     made, layers = head(), states()
-    wanted, _ = library(made)(torch.stack(layers).mean(0))
-    torch.testing.assert_close(made(layers), wanted, atol=2e-6, rtol=0)
+    mean = torch.stack(layers).mean(0)
+    wanted, _ = library(made)(mean)
+    found = made(layers)
+    assert found.shape[-1] == made.output_size == 16
+    torch.testing.assert_close(found[..., :8], wanted, atol=2e-6, rtol=0)
+    torch.testing.assert_close(found[..., 8:], mean, atol=2e-6, rtol=0)
 
 
 def test_padding_changes_nothing() -> None:

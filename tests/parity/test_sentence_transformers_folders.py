@@ -100,6 +100,7 @@ def test_cut_vectors_come_with_a_note(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ImportWarning")
 def test_the_real_minilm_reaches_its_published_correlation(tmp_path: Path, shared_data: Path) -> None:
     packaged = pytest.importorskip("all_minilm_l6_v2")

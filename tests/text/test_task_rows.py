@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from task_readers import CLS, SEP, UNK, Classify, Embed, Reader, Regress, Span, Tag
 
 from polysemy.errors import InputError
+from polysemy.text import task_encoding
+from polysemy.text.encoding import Encoding
 from polysemy.text.labeled import Example, Examples, Question, Tagged, read_examples
 from polysemy.text.row_form import cut_pairs
 from polysemy.text.task_rows import TaskRows, task_rows
 from polysemy.text.task_windows import max_context, window_starts
-from polysemy.text.tokenizer import Tokenizer
+from polysemy.text.tokenizer import Tokenizer, TokenizerConfig
 
 WORDS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -279,6 +281,27 @@ def test_an_answer_inside_a_piece_takes_the_whole_piece() -> None:
     question = Question("q", "wer", "abcdef ghi", ((1, "bcd"),), 1)
     rows = task_rows(examples([question], "span"), Reader(), Span(8))
     assert rows.targets.tolist() == [[3, 4]]
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_much_text_is_encoded_fast_and_as_the_reader_does(monkeypatch: pytest.MonkeyPatch, honest: bool) -> None:
+    texts = [f"The river number {i} flows by the bank. 好的" for i in range(40)]
+    reader: Any = Reader(24)
+    reader.tokenizer = Tokenizer.train(texts, TokenizerConfig(vocab_size=120))
+    asked: list[int] = []
+
+    def encode(some: Sequence[str]) -> list[Encoding]:
+        asked.append(len(some))
+        return reader.tokenizer.encode_batch([text if honest else text.upper()[:9] for text in some])
+
+    reader.encode = encode
+    slow = task_rows(examples([Example(t, None, "a") for t in texts]), reader, Classify())
+    monkeypatch.setattr(task_encoding, "MUCH", 10)
+    monkeypatch.setattr(task_encoding, "SAMPLE", 4)
+    fast = task_rows(examples([Example(t, None, "a") for t in texts]), reader, Classify())
+    assert asked == ([40, 4] if honest else [40, 4, 40])  # one whose encode is another than its tokenizer's is asked
+    assert fast.ids.tolist() == slow.ids.tolist()
+    assert fast.splits.tolist() == slow.splits.tolist()
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -169,3 +169,26 @@ def test_a_late_start_survives_a_checkpoint() -> None:
 def test_a_negative_factor_is_refused() -> None:
     with pytest.raises(InputError, match="must not be negative"):
         Optimizer(weights(), OptimizerConfig(), factors={"low.bias": -1.0})
+
+
+def test_rows_that_no_text_has_keep_their_bits_and_the_others_move_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for plain in ("0", "1"):
+        monkeypatch.setenv("POLYSEMY_PLAIN", plain)
+        model = nn.ModuleDict({"table": nn.Embedding(300, 64)})
+        with torch.no_grad():
+            model["table"].weight.copy_(torch.randn(300, 64, generator=torch.Generator().manual_seed(1)))
+        before = model["table"].weight.detach().clone()
+        optimizer = Optimizer(model, OptimizerConfig(learning_rate=0.01, weight_decay=0.1), undecayed=["table.weight"])
+        for step in range(4):
+            gradient = torch.zeros(300, 64)
+            gradient[100 + step] = 1.0 + step  # a row is read once and then no more: its moments move it on
+            model["table"].weight.grad = gradient
+            optimizer.step()
+        after = model["table"].weight.detach()
+        untouched = torch.ones(300, dtype=torch.bool)
+        untouched[100:104] = False
+        assert torch.equal(after[untouched], before[untouched])
+        assert not torch.isclose(after[100], before[100]).any()
+        found.append(after.clone())
+    assert torch.allclose(found[0], found[1], atol=1e-6)

@@ -472,12 +472,12 @@ def _convert(commands: argparse._SubParsersAction) -> None:
 
 
 def _demo(commands: argparse._SubParsersAction) -> None:
-    names = ("onehot", "ratios", "vanish", "scale", "masks", "heads", "positions")
+    names = ("onehot", "ratios", "vanish", "scale", "masks", "heads", "positions", "schedule")
     parser = _command(commands, "demo", "demo:demo", f"show a single idea: {', '.join(names)}")
     parser.add_argument("name", metavar="NAME", choices=names, help=", ".join(names))
     parser.add_argument("model", metavar="DIR", nargs="?", help="ratios: a trained GloVe")
     parser.add_argument("--words", help="comma-separated; ratios: FIRST,SECOND,PROBE...")
-    _output(parser, "draw it into this .png or .svg (vanish, scale, masks, heads, positions)", required=False)
+    _output(parser, "draw it into this .png or .svg (vanish, scale, masks, heads, positions, schedule)", required=False)
     _json(parser)
 
 

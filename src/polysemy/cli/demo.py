@@ -28,6 +28,7 @@ DRAWN: dict[str, tuple[str, ...]] = {
     "heads": ("heads", "numbers a head", "weights", "right", "loss"),
     "masks": (),
     "positions": (),
+    "schedule": ("budget", "linear", "cosine", "inverse_sqrt", "constant"),
 }
 """demonstrations that train or compute something and draw it, with the headers of their tables"""
 

@@ -151,7 +151,8 @@ def _explore(args: argparse.Namespace) -> None:
     uses, seen = find_uses(_corpus(args, args.corpus_), args.word, args.uses, args.seed)
     if len(uses) < 2:
         raise InputError(f"word must stand at least twice in the corpus, got {args.word!r} {seen} times")
-    note(f"{args.word!r} {seen:,} times; {len(uses):,} different sentences, layer {layer} of {_name(args.model)}")
+    note(f"{args.word!r} {seen:,} times; {len(uses):,} different sentences, "
+         + ("" if layer == "static" else f"layer {layer} of ") + _name(args.model))
     found = usage_map(uses, use_vectors(model, uses, [layer])[layer], args.senses, args.seed)
     found["baseline"] = mean_of_others(model, uses, layer, OTHERS, args.seed)
     value = {"word": args.word, "model": _name(args.model), "layer": layer, "found": seen, **found}
@@ -181,7 +182,7 @@ def _write(args: argparse.Namespace, value: dict[str, Any], static: dict[str, An
     from polysemy.report.senses_page import write_page
 
     path = Path(args.output)
-    told = f"{value['model']}, layer {value['layer']}"
+    told = value["model"] + ("" if value["layer"] == "static" else f", layer {value['layer']}")
     try:
         if path.suffix.lower() in PAGES:
             facts = (told, ", ".join(Path(name).name for name in args.corpus_[:3]),
@@ -190,7 +191,8 @@ def _write(args: argparse.Namespace, value: dict[str, Any], static: dict[str, An
         draw_map(value, path.with_suffix(".png"), word=args.word, model=told)
     except OSError as error:
         raise InputError(f"-o must be a file that can be written, got {path} ({error.strerror})") from error
-    note(f"{path}: {len(value['uses'])} uses in {len(value['senses'])} groups")
+    groups = len(value["senses"])
+    note(f"{path}: {len(value['uses'])} uses in {groups} group{'s' * (groups > 1)}")
 
 
 def _groups(value: dict[str, Any]) -> str:
@@ -244,6 +246,7 @@ def _judge(args: argparse.Namespace, train: Sequence[Any], test: Sequence[Any], 
         results.append({"model": _name(args.static)} | judge_tables(static_tables(static, train, test), train, test,
                                                                      seed=args.seed))
     for path in (args.model, *(args.beside or ())):
+        note(f"{_name(path)}: {len(train) + len(test):,} uses on every layer, then on those of the untrained body")
         found = judge_uses(_open(path, args), train, test, control=True, seed=args.seed)
         results.append({"model": _name(path)} | found)
     emit(args, value | {"results": results}, f"{score_table(results)}\n{len(train):,} training and {len(test):,} test "

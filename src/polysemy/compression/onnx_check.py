@@ -54,7 +54,7 @@ def _rows(model: TextModel, batch: int, length: int) -> dict[str, np.ndarray]:
     if batch > 1:
         mask[-1, (length + 1) // 2:] = 0
     segments = np.zeros_like(ids)
-    if getattr(model.config.model.embedding, "num_segments", 0) > 1:
+    if getattr(getattr(model.config.model, "embedding", None), "num_segments", 0) > 1:
         segments[:, length // 2:] = 1
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": segments}
 

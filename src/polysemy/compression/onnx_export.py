@@ -63,7 +63,7 @@ def written(model: TextModel) -> bytes:
     names = ["input_ids", "attention_mask"]
     if body.embedding.segment is not None:
         names.append("token_type_ids")
-    states = body_states(g, body, *names[:2], names[2] if len(names) > 2 else None, model.length)
+    states = body_states(g, body, (names[0], names[1], names[2] if len(names) > 2 else None), model.length)
     sizes = ["batch", "length"]
     if isinstance(model, TaskUser):
         outputs = [_logits(g, model, states)]
@@ -95,7 +95,7 @@ def _pooled(g: Graph, model: TextModel, states: str) -> tuple[str, list[Any]]:
     return "sentence_embedding", ["batch", size]
 
 
-def _of_text(g: Graph, states: str, pooling: str) -> str:
+def _of_text(g: Graph, states: str, pooling: str | None) -> str:
     """(batch, d): the first state, the last that is not padding, or the mean or the largest of those."""
     if pooling == "cls":
         return g.add("Gather", states, g.constant(0, np.int64), axis=1)

@@ -98,8 +98,9 @@ def check_exportable(body: Any) -> None:
         raise InputError(f"model must be an encoder or GPT with full attention to become ONNX, got a {kind}")
 
 
-def body_states(g: Graph, body: Encoder, ids: str, mask: str, segments: str | None, longest: int) -> str:
-    """The last states (batch, length, d) of right-padded rows; mask (batch, length) int64, 1 at tokens."""
+def body_states(g: Graph, body: Encoder, inputs: tuple[str, str, str | None], longest: int) -> str:
+    """The last states (batch, length, d) of right-padded rows; inputs: ids, mask (1 at tokens), segments or None."""
+    ids, mask, segments = inputs
     c = body.config.transformer
     length = g.add("Gather", g.add("Shape", ids), g.constant(1, np.int64))
     places = g.add("Range", g.constant(0, np.int64), length, g.constant(1, np.int64))

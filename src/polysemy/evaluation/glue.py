@@ -108,6 +108,7 @@ class _Battery:
             return
         self.found["runs"] = runs = [run for run in runs if not _same(run, identity)]
         start = time.perf_counter()
+        result: dict[str, Any]
         try:
             with tempfile.TemporaryDirectory(prefix="polysemy-glue-") as work:
                 result = self.fine_tune(folder, one, Path(work) / "run", seed, self.config)
@@ -115,7 +116,7 @@ class _Battery:
             result = {"error": " ".join(str(error).split()) or type(error).__name__}
         runs.append({**identity, **result, "wall_seconds": round(time.perf_counter() - start, 3)})
         write_json(self.out, self.found)
-        metrics = result.get("metrics", {})
+        metrics: dict[str, Any] = result.get("metrics", {})
         shown = ", ".join(f"{name} {100 * metrics[name]:.1f}" for name in one.metrics if name in metrics)
         self.tell(f"{label} on {one.name}, seed {seed}: {result.get('error') or shown} "
                   f"({time.perf_counter() - start:.0f} s)")
@@ -172,7 +173,7 @@ def note_of(names: Sequence[str]) -> str:
 def table_of(found: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """(header, rows) for a terminal: a row a model and the majority control, scores in points with half the spread."""
     sets = found["sets"]
-    header = ("model", *(f"{name} {'/'.join(SHORT.get(m, m) for m in about['metrics'])}"
+    header = ("model", *(f"{name} {'/'.join(SHORT[metric] for metric in about['metrics'])}"
                          for name, about in sets.items()), "mean", "seconds")
     rows = []
     for label, scores in found["scores"].items():

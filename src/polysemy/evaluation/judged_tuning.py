@@ -1,9 +1,11 @@
 """One fine-tuning for a table: judged by the field's metrics, and within its minutes where it must be."""
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from polysemy.text.labeled import Examples
     from polysemy.training.fine_tuning_config import FineTuningConfig
 
-PROBE_STEPS = 6
+PROBE_STEPS = 12
 
 
 def judged_tuning(start: Path, task: Task, examples: tuple[Examples, Examples], out: Path,
@@ -60,7 +62,7 @@ def within(minutes: float, start: Path, task: Task, train: Examples, config: Fin
     with tempfile.TemporaryDirectory(prefix="polysemy-probe-") as work:
         finetune(start, task, few, None, Path(work) / "run", probe, seed=seed, device=device,
                  progress=lambda step: times.append(clock()))
-    one = (times[-1] - times[0]) / max(len(times) - 1, 1)
+    one = statistics.median(after - before for before, after in pairwise(times))  # one slow step must not decide
     steps = usual.epochs * -(-len(train) // usual.batch_size)
     fit = int(60 * minutes / max(one, 1e-9))
     return usual if steps <= fit else usual.replace(epochs=None, steps=max(fit, 1))

@@ -201,11 +201,8 @@ def use_vectors(model: Any, uses: Sequence[Use], layers: Sequence[str] | None = 
 
 
 def _own_vector(vectors: Any, word: str) -> np.ndarray:
-    for form in (word, word.lower()):
-        found = vectors.find_vector(form)
-        if found is not None:
-            return found
-    return vectors.get_vector(word)  # an InputError that names near spellings
+    known = next((form for form in (word, word.lower()) if form in vectors), word)
+    return vectors.get_vector(known)  # by its spelling where the table can; else an InputError that names near ones
 
 
 def _row(model: Any, encoding: Any, use: Use) -> tuple[Any, tuple[int, int]]:
@@ -254,7 +251,8 @@ def pair_cosines(model: Any, uses: Sequence[Use], layer: str) -> tuple[np.ndarra
 
     The other words are those beside the word in the same texts; None where a table knows fewer than two of them.
     """
-    vectors = use_vectors(model, uses, [layer])[layer].astype(np.float64)
+    same = len({use.word.casefold() for use in uses}) == 1  # one vector, also where a table has Bank beside bank
+    vectors = use_vectors(model, uses, [layer], lemma=uses[0].word if same else None)[layer].astype(np.float64)
     cosines = np.array([[_cosine(first, second) for second in vectors] for first in vectors])
     return cosines, _mean_cosine(model, [other for use in uses for other in _others(use)], layer)
 

@@ -1,10 +1,10 @@
 """Pseudo-words: senses with known answers from any text, without a label (Gale et al. 1992; Schuetze 1992).
 
 Two words are merged into one new word wherever they stand (window and dollar into winlar); which of the two stood
-there is its sense. The usual blend, windowdollar, would let a model of pieces read the first of them in it. The pairs are of like frequency and of like class: neighbors of the same kind stand to their left
-and right. The words a model knows are frequent, the merged one it has never seen, so it can tell its senses by the
-context alone; one static vector for both is worth exactly the commoner one. Training and test uses come from different
-documents.
+there is its sense. The usual blend, windowdollar, would let a model of pieces read the first of them in it. The pairs
+are of like frequency and of like class: neighbors of the same kind stand to their left and right. A model has never
+seen the new word, so it can tell its senses by the context alone; one static vector for both is worth exactly the
+commoner one. Training and test uses come from different documents.
 """
 from __future__ import annotations
 

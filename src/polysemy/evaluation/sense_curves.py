@@ -160,16 +160,23 @@ def static_tables(vectors: Any, train: Sequence[SenseUse], test: Sequence[SenseU
                   ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The two controls of a table of word vectors: `static`, each word's own vector, and `context`, the words around.
 
-    A word that the table lacks (a pseudo-word) gets a vector of zeros: one point as well.
+    A pseudo-word, which the table lacks, has the mean of its two words, as if it had been learned: one point as well.
     """
-    own = {word: vectors.find_vector(word) for word in {item.word for item in (*train, *test)}}
-    zero = np.zeros(vectors.vector_size, np.float32)
+    own = {word: _own_vector(vectors, word, sorted({item.sense for item in train if item.word == word}))
+           for word in {item.word for item in (*train, *test)}}
     return {
-        STATIC: tuple(np.stack([zero if own[item.word] is None else own[item.word] for item in items])
-                      for items in (train, test)),  # type: ignore[dict-item]
+        STATIC: tuple(np.stack([own[item.word] for item in items]) for items in (train, test)),  # type: ignore[dict-item]
         CONTEXT: tuple(np.stack([context_vector(vectors, _occurrence(item)) for item in items])
                        for items in (train, test)),  # type: ignore[dict-item]
     }
+
+
+def _own_vector(vectors: Any, word: str, senses: Sequence[str]) -> np.ndarray:
+    found = vectors.find_vector(word)
+    if found is None:
+        halves = [half for sense in senses if (half := vectors.find_vector(sense)) is not None]
+        found = np.mean(halves, 0) if halves else np.zeros(vectors.vector_size, np.float32)
+    return found
 
 
 def _occurrence(item: SenseUse) -> Occurrence:

@@ -70,7 +70,8 @@ def correlations(found: Sequence[float], gold: Sequence[float]) -> dict[str, flo
         return {"pearson": 0.0, "spearman": 0.0}
     with warnings.catch_warnings():  # nearly constant input
         warnings.simplefilter("ignore")
-        values = {"pearson": float(pearsonr(a, b)[0]), "spearman": float(spearmanr(a, b)[0])}
+        found_by: Any = {"pearson": pearsonr(a, b), "spearman": spearmanr(a, b)}
+    values = {name: float(one.statistic) for name, one in found_by.items()}
     return {name: value if math.isfinite(value) else 0.0 for name, value in values.items()}
 
 

@@ -4,9 +4,9 @@ What it computes is what `Encoder.forward` computes without gradients; what it c
 are dealt to threads as jobs of whole texts; one text alone is shared by all threads.
 
 float32  sums in another order than torch's, nothing else
-int16    matrices and what meets them as 16-bit numbers, about 14 bits of which count: twice as fast; cosines with
-         float32 differ by some 1e-6 (bfloat16, with 8 bits, by 4e-5)
-int8     four times as fast; docs/inference.md says what it costs
+int16    matrices and what meets them as 16-bit numbers, about 14 bits of which count; cosines with float32 differ by
+         some 1e-6 (bfloat16, with 8 bits, by 4e-5)
+int8     cosines differ by some 1e-3; docs/inference.md says what each costs and brings
 """
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import math
 import struct
 import sys
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,14 +26,14 @@ from polysemy.models.encoder import Encoder
 from polysemy.nn import kernels
 from polysemy.nn.attention import Full
 from polysemy.nn.local import Local
-from polysemy.nn.position import rotation
+from polysemy.nn.position import Learned, rotation
 from polysemy.runtime import cpu_flags
 
 FORMATS = ("float32", "int16", "int8")
 JOB_TOKENS = 96
 """tokens of a job at least, where there are enough: its numbers stay in the second cache"""
-GROUP_TOKENS = 1 << 14
-"""tokens whose states are in memory at once, or one text"""
+STRETCH = 64
+"""tokens embedded at a time: their numbers stay in the first cache"""
 FAR = 1 << 40
 WORTH = 1 << 36
 """weights times tokens from which on it pays to load the compiler's library, unless that is there already"""
@@ -62,26 +62,31 @@ def loaded() -> bool:
 
 
 class Engine:
-    """The layers of one body in one format.  Weights are copied when it is made; `current` tells whether they still are."""
+    """The layers of one body in one format, with copies of its weights; `current` tells whether these still hold."""
 
     def __init__(self, body: Encoder, form: str = "float32") -> None:
+        from polysemy.nn.kernels.encoder_step import META
         from polysemy.nn.kernels.panels import CODES
 
         assert fits(body), "ask fits() first"
-        self.embedding, self.form, self.watched = body.embedding, form, tuple(body.parameters())
-        self.made_of = self._state()
+        self.embedding, self.form = body.embedding, form
+        self.watched = tuple(p for p in body.parameters() if not p.is_inference())
+        self.made_of = self._state(body)
         c = self.config = body.config.transformer
+        self.tables, self.epsilon = self._tables(), np.float32(body.embedding.config.norm_eps)
         self.kept: list[Any] = []
         self.layers = np.array(self._layers(body), np.int64)
         self.reach = c.attention.reach if isinstance(c.attention, Local) else FAR
         last = body.transformer.final_norm
-        self.words: dict[str, int | float] = {
+        words: dict[str, int | float] = {
             "form": CODES[form], "hidden_size": c.hidden_size, "heads": c.num_heads, "inner_size": c.intermediate_size,
             "norm_first": int(c.norm == "pre"), "activation": _kind(c.activation),
             "rotary": 0 if c.distance is None else 1 if c.distance.layout == "half" else 2,
             "factor": c.head_size**-0.5 if c.scale == "sqrt" else 1.0, "epsilon": float(c.norm_eps),
             "behind": self.reach, "ahead": 0 if c.causal else self.reach,
             "table_of_layers": self.layers.ctypes.data}
+        self.meta = np.array([_bits(words.get(name, 0)) for name in META], np.int64)
+        self.places = {name: place for place, name in enumerate(META)}
         self.final = self._at(getattr(last, "weight", None)), self._at(getattr(last, "bias", None))
         self.turns = (np.zeros((0, 1), np.float32),) * 2
         self.scratch = np.zeros(0, np.float32)
@@ -89,10 +94,11 @@ class Engine:
 
     def current(self, body: Encoder) -> bool:
         """Whether the weights of the body are still those that were copied."""
-        return body.table is self.watched[0] and kernels.switched_on() and self._state() == self.made_of
+        return kernels.switched_on() and self._state(body) == self.made_of
 
-    def _state(self) -> list[int]:
-        return [number for p in self.watched for number in (p.data_ptr(), 0 if p.is_inference() else p._version)]
+    def _state(self, body: Encoder) -> list[int]:
+        """Where the table is, for all tensors move together, and how often each was changed."""
+        return [id(body.table), body.table.data_ptr(), *[p._version for p in self.watched]]
 
     def _at(self, tensor: Tensor | np.ndarray | None) -> int:
         """The address of a float32 array, which is kept alive."""
@@ -124,8 +130,8 @@ class Engine:
         return rows
 
     @torch.inference_mode()
-    def states(self, ids: np.ndarray, segments: np.ndarray, lengths: Sequence[int], layer: int | None = None
-               ) -> np.ndarray:
+    def states(self, ids: np.ndarray, segments: np.ndarray, lengths: Sequence[int] | np.ndarray,
+               layer: int | None = None) -> np.ndarray:
         """(n, d) float32: states of the tokens of texts laid end to end, after `layer` layers (all by default).
 
         ids, segments (n,) int64; lengths of the texts.  Which texts run together changes no bit of float32.
@@ -133,14 +139,44 @@ class Engine:
         ends = np.cumsum(lengths)
         pieces = np.stack([ends - lengths, lengths], 1).astype(np.int64)
         positions = np.arange(len(ids)) - np.repeat(pieces[:, 0], pieces[:, 1])
-        x = self.embedding(*(torch.from_numpy(a) for a in (ids, positions, segments))).contiguous()
+        x = self._embedded(ids, positions, segments)
         layers = len(self.layers) if layer is None else layer
         if layers:
             self._run(x, pieces, positions, layers)
         return x.numpy()
 
+    def _embedded(self, ids: np.ndarray, positions: np.ndarray, segments: np.ndarray) -> Tensor:
+        """(n, d) what the first layer reads; the common kind by NumPy, where a call costs a tenth of torch's."""
+        tables = self.tables
+        if tables is None or int(positions.max()) >= len(tables[1]):  # torch says what is wrong
+            return self.embedding(*(torch.from_numpy(a) for a in (ids, positions, segments))).contiguous()
+        token, position, segment, weight, shift = tables
+        x = np.empty((len(ids), token.shape[1]), np.float32)
+        for start in range(0, len(ids), STRETCH):
+            here = slice(start, start + STRETCH)
+            line = token[ids[here]]
+            line += position[positions[here]]
+            line += segment[segments[here]]
+            line -= line.mean(1, keepdims=True)
+            line /= np.sqrt(np.einsum("nd,nd->n", line, line)[:, None] / line.shape[1] + self.epsilon)
+            line *= weight
+            np.add(line, shift, out=x[here])
+        return torch.from_numpy(x)
+
+    def _tables(self) -> tuple[np.ndarray, ...] | None:
+        """Token, position and segment vectors, weight and shift of their norm; None for another kind of embedding."""
+        e, module = self.embedding.config, self.embedding
+        if not isinstance(e.position, Learned) or not e.norm or e.factor_size or e.scale_tokens:
+            return None
+        position: Any = module.position
+        found = [module.token.weight, position.table.weight[e.position.offset:], module.norm.weight, module.norm.bias]
+        token, position, weight, shift = (tensor.detach().numpy() for tensor in found)
+        segment = np.zeros((1, token.shape[1]), np.float32) if module.segment is None else (
+            module.segment.weight.detach().numpy())
+        return token, position, segment, weight, shift
+
     def _run(self, x: Tensor, pieces: np.ndarray, positions: np.ndarray, layers: int) -> None:
-        from polysemy.nn.kernels.encoder_step import META, encode, scratch_floats
+        from polysemy.nn.kernels.encoder_step import encode, scratch_floats
 
         threads = torch.get_num_threads()
         together = len(pieces) == 1 and threads > 1 and self.size >= TOGETHER
@@ -154,7 +190,7 @@ class Engine:
             self.scratch = np.zeros(parts * size + 16, np.float32)
         cosine, sine = self._turns(int(pieces[:, 1].max()))
         meeting = np.zeros(16, np.int64)
-        words = self.words | {
+        words = {
             "layers": layers, "final_weight": self.final[0] if whole else 0,
             "final_shift": self.final[1] if whole else 0, "cosine": cosine.ctypes.data, "sine": sine.ctypes.data,
             "states": x.data_ptr(), "positions": positions.ctypes.data, "pieces": pieces.ctypes.data,
@@ -162,12 +198,14 @@ class Engine:
             "meeting": meeting.ctypes.data, "scratch": self.scratch.ctypes.data, "scratch_size": size,
             "most_tokens": most, "longest": int(pieces[:, 1].max()), "num_pieces": len(pieces)}
         before = x.clone() if together else x
-        meta = torch.tensor([_bits(words[name]) for name in META], dtype=torch.int64)
-        encode(meta, parts)
+        meta = self.meta.copy()
+        for name, value in words.items():
+            meta[self.places[name]] = value
+        encode(torch.from_numpy(meta), parts)
         if together and meeting[8]:  # the threads could not all run at once
             x.copy_(before)
-            meta[META.index("together")], meeting[:] = 0, 0
-            encode(meta, 1)
+            meta[self.places["together"]], meeting[:] = 0, 0
+            encode(torch.from_numpy(meta), 1)
 
     def _turns(self, count: int) -> tuple[np.ndarray, ...]:
         """Cosines and sines (positions, e / 2) of rotary positions."""
@@ -214,31 +252,6 @@ def engine_for(body: Any, tokens: int) -> Engine | None:
             return None
     known[form] = Engine(body, form)
     return known[form]
-
-
-def flat_states(engine: Engine, rows: Sequence[Any], layer: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(indices into rows, their states (n, d) end to end), longest rows first, in groups of bounded memory.
-
-    A row has `ids` and `segments`; `layer` as in `Engine.states`.
-    """
-    lengths = np.fromiter((len(row.ids) for row in rows), np.int64, len(rows))
-    order = np.argsort(-lengths, kind="stable")
-    group = np.cumsum(lengths[order]) // GROUP_TOKENS
-    for some in np.split(order, np.flatnonzero(np.diff(group)) + 1) if len(rows) else ():
-        ids, segments = (np.concatenate([getattr(rows[i], name) for i in some]).astype(np.int64)
-                         for name in ("ids", "segments"))
-        yield some, engine.states(ids, segments, lengths[some], layer)
-
-
-def padded_states(engine: Engine, rows: Sequence[Any]) -> Tensor:
-    """(rows, longest, d) states of rows, with zeros at the padding on the right."""
-    lengths = np.array([len(row.ids) for row in rows], np.int64)
-    ids, segments = (np.concatenate([getattr(row, name) for row in rows]).astype(np.int64)
-                     for name in ("ids", "segments"))
-    found = engine.states(ids, segments, lengths)
-    padded = np.zeros((len(rows), int(lengths.max()), found.shape[1]), np.float32)
-    padded[np.arange(padded.shape[1]) < lengths[:, None]] = found
-    return torch.from_numpy(padded)
 
 
 def _jobs(pieces: np.ndarray, threads: int) -> np.ndarray:

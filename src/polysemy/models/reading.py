@@ -11,6 +11,7 @@ from torch import Tensor
 from polysemy.errors import InputError
 from polysemy.models import engine
 from polysemy.models.encoder import Encoded
+from polysemy.models.engine_rows import flat_states
 from polysemy.nn.mix_head import MixHead
 from polysemy.text.tokenizer import Encoding
 from polysemy.text.words import word_spans
@@ -102,6 +103,8 @@ def _vectors(encoder: TextModel, rows: Sequence[Row], spans: Sequence[tuple[int,
     """Per row: the sum of its states (mean), its first state (cls), or the states of its pieces."""
     found: list[Any] = [None] * len(rows)
     last, edge = encoder.config.model.num_layers, min(1, encoder.specials(False))  # static vectors have no marks
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, got {batch_size}")
     if isinstance(layer, int):
         quick = engine.engine_for(encoder.model.body, sum(len(row.ids) for row in rows))
         if quick is not None:
@@ -130,7 +133,7 @@ def _flat_vectors(quick: engine.Engine, rows: Sequence[Row], spans: Sequence[tup
                   pooling: str, edge: int) -> list[np.ndarray]:
     """`_vectors` by the compiled way; `edge` is how many marks stand around a row."""
     found: list[Any] = [None] * len(rows)
-    for group, states in engine.flat_states(quick, rows, layer):
+    for group, states in flat_states(quick, rows, layer):
         ends = np.cumsum([len(rows[i].ids) for i in group])
         starts = np.concatenate([[0], ends[:-1]])
         if pooling == "mean":

@@ -17,6 +17,7 @@ from polysemy.errors import InputError
 from polysemy.models import engine, reading
 from polysemy.models.attention_maps import AttentionMap
 from polysemy.models.encoder import Encoded
+from polysemy.models.engine_rows import padded_states
 from polysemy.models.pretrained import PretrainingModel, open_run
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.runtime import choose_device, choose_dtype
@@ -130,7 +131,7 @@ class TextModel:
             quick = engine.engine_for(self.model.body, sum(len(row.ids) for row in rows))
         for group in like_lengths([len(row.ids) for row in rows], batch_size):
             if quick is not None:
-                yield group, engine.padded_states(quick, [rows[i] for i in group])
+                yield group, padded_states(quick, [rows[i] for i in group])
                 continue
             t = max(len(rows[i].ids) for i in group)
             ids = np.full((len(group), t), self.tokenizer.pad_id if self.tokenizer.has("pad") else 0, np.int64)

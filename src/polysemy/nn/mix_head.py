@@ -1,6 +1,7 @@
 """How features of frozen layers are used (Peters et al. 2018, 3.2 and 3.3): a learned mix, and a BiLSTM that reads it.
 
-    h_0 ... h_L   layers of the frozen body      x = gamma * sum_j softmax(s)_j h_j      y = [LSTM(x); backward LSTM(x)]
+    x = gamma * sum_j softmax(s)_j h_j            h_0 ... h_L: the layers of the frozen body
+    y = [LSTM(x); backward LSTM(x); x]            the mix stands beside what the reader made of it (paper, 3.3)
 
 The task learns L + 2 numbers of the mix and a reader of its own, where BERT's way is to train the whole body and add
 one matrix.  The paper joins the mix with word vectors of the task and has a larger reader for each task; here layer 0,
@@ -20,7 +21,7 @@ from polysemy.nn.scalar_mix import ScalarMix
 
 
 class MixHead(nn.Module):
-    """The states of all layers (each (b, t, d)) to those of a BiLSTM over their mix.
+    """The states of all layers (each (b, t, d)) to those of a BiLSTM over their mix, and the mix.
 
     num_layers   the embedding counts as one
     hidden_size  d; each direction of the reader is half as wide
@@ -30,7 +31,7 @@ class MixHead(nn.Module):
     def __init__(self, num_layers: int, hidden_size: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         size = max(1, hidden_size // 2)
-        self.output_size = 2 * size
+        self.output_size = 2 * size + hidden_size
         self.mix = ScalarMix(num_layers, dropout=dropout)
         self.ahead = RecurrentLayer("lstm", hidden_size, size, forget_bias=1.0)
         self.back = RecurrentLayer("lstm", hidden_size, size, forget_bias=1.0)
@@ -38,17 +39,19 @@ class MixHead(nn.Module):
 
     def forward(self, layers: Sequence[Float[Tensor, "b t d"]], visible: Bool[Tensor, "b t"] | None = None
                 ) -> Float[Tensor, "b t e"]:
-        """The reader's states; `visible` is False at padding, which stands on the right and changes nothing before it.
+        """The reader's states, then the mix; `visible` is False at padding, which stands on the right.
 
-        What stands at the padding itself means nothing.
+        Padding changes nothing before it; what stands at the padding itself means nothing.
         """
-        x = self.mix(layers).transpose(0, 1)
+        mix = self.mix(layers)
+        x = mix.transpose(0, 1)
         order = reversing(x.shape[1], x.shape[0], visible, x.device).t()[..., None]
         start = self.ahead.start(x.shape[1], x)
         ahead, _ = self.ahead(x, start)
         back, _ = self.back(x.gather(0, order.expand_as(x)), start)
         back = back.gather(0, order.expand_as(back))
-        return self.dropout(torch.cat([ahead, back], -1).transpose(0, 1))
+        read = torch.cat([ahead, back], -1).transpose(0, 1)
+        return torch.cat([self.dropout(read), mix], -1)
 
     def mixed(self, layers: Sequence[Float[Tensor, "b t d"]]) -> Float[Tensor, "b t d"]:
         """The mix alone, as it was learned: features for any other use."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from polysemy.artifact import write_bytes
 from polysemy.errors import InputError
 from polysemy.report.position_picture import positions
+from polysemy.report.schedule_picture import schedule
 from polysemy.report.style import color, to_png, to_svg
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def masks(found: Mapping[str, Any]) -> Figure:
 
 PICTURES: dict[str, Callable[[Mapping[str, Any]], Figure]] = {
     "vanish": vanish, "scale": scale, "heads": heads, "masks": masks, "positions": positions,
+    "schedule": schedule,
 }
 
 

@@ -74,7 +74,8 @@ def render_page(found: Mapping[str, Any], *, word: str, model: str = "", facts: 
                 for place, use in zip(layout.points, found["uses"], strict=True)],
         senses=[_sense(number, sense, found["uses"]) | {"at": _percent(layout.labels[number])}
                 for number, sense in enumerate(found["senses"])],
-        middle=_percent(layout.middle), total=len(found["uses"]), shown=wording.percent(found["shown"], 0), numbers=_numbers(found),
+        middle=_percent(layout.middle), total=len(found["uses"]), shown=wording.percent(found["shown"], 0),
+        numbers=_numbers(found), flat=len({(use["x"], use["y"]) for use in found["uses"]}) == 1,
         static=None if static is None else _orbit(static),
         data=Markup(script_json([[use["left"], use["word"], use["right"], use["sense"]] for use in found["uses"]])),
         script=Markup(script), script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -26,7 +26,8 @@ def render(batch: Batch, tokenizer: Tokenizer, row: int, *, pair_names: tuple[st
     Each line of the table holds one property and wraps with the others: column number in the row, position, pieces as
     shown, the original where hidden, and why: `mask`, `random` or `kept`. Segment, document (the packed piece) and
     span stand there when the row has more than one. pair_names: what pair labels 0 and 1 mean (see
-    `Segments.pair_names`); both: of running text the token before is to be predicted too. Chinese characters count two columns wide, as terminals show them.
+    `Segments.pair_names`); both: of running text the token before is to be predicted too. Chinese characters count two
+    columns wide, as terminals show them.
     """
     if not 0 <= row < len(batch.ids):
         raise InputError(f"row must be in 0..{len(batch.ids) - 1}, got {row}")

@@ -7,8 +7,14 @@ from typing import Any
 import numpy as np
 
 from polysemy.errors import InputError
+from polysemy.text.encoding import Encoding
 from polysemy.text.row_form import Parts, RowForm
+from polysemy.text.tokenizer import Tokenizer
 from polysemy.text.words import is_han
+
+MUCH = 2_000_000
+"""characters from which on making the fast encoder, a second, is worth it"""
+SAMPLE = 64
 
 
 class Encoded:
@@ -18,7 +24,7 @@ class Encoded:
         """`blank` stands for a text without a single piece."""
         numbers: dict[str, int] = {}
         self.numbers = np.fromiter((numbers.setdefault(text, len(numbers)) for text in texts), np.int64, len(texts))
-        self.encodings = reader.encode(list(numbers))
+        self.encodings = encode(reader, list(numbers))
         lengths = np.array([len(encoding.ids) for encoding in self.encodings], np.int64)
         bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         blanks = [np.array([0 if blank is None else blank])]  # after all others
@@ -32,6 +38,32 @@ class Encoded:
     def parts(self, some: slice, lengths: np.ndarray) -> Parts:
         """The first so many ids of some texts."""
         return Parts(self.flat, self.starts[some], lengths)
+
+
+def encode(reader: Any, texts: Sequence[str]) -> Sequence[Encoding]:
+    """What the reader's `encode` gives, ten times faster where there is much text and its tokenizer has a fast twin.
+
+    The twin is held against the library when it is made, and against the reader on the first texts.
+    """
+    tokenizer = reader.tokenizer
+    if not isinstance(tokenizer, Tokenizer) or sum(map(len, texts)) < MUCH:
+        return reader.encode(texts)
+    from polysemy.text.fast_encoder import encoder_for
+
+    fast = encoder_for(tokenizer)
+    if fast is None or not _same(reader.encode(texts[:SAMPLE]), _cut(*fast.encode_many(texts[:SAMPLE]))):
+        return reader.encode(texts)
+    return _cut(*fast.encode_many(texts))
+
+
+def _cut(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, splits: np.ndarray) -> list[Encoding]:
+    return [Encoding(ids[a:b], starts[a:b], ends[a:b])
+            for a, b in zip(splits[:-1].tolist(), splits[1:].tolist(), strict=True)]
+
+
+def _same(some: Sequence[Encoding], others: Sequence[Encoding]) -> bool:
+    return all(np.array_equal(a, b) for one, other in zip(some, others, strict=True)
+               for a, b in zip(one, other, strict=True))
 
 
 def room_of(length: int, form: RowForm, texts: int) -> int:

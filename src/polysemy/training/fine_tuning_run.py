@@ -19,7 +19,7 @@ from polysemy.training.budget import Course, State
 from polysemy.training.checkpoint import Checkpoint, Checkpoints
 from polysemy.training.distributed import World
 from polysemy.training.fine_tuning_start import Tell
-from polysemy.training.layer_rates import Unfreezing, layer_rates
+from polysemy.training.layer_rates import Unfreezing, layer_rates, tables
 from polysemy.training.learner import Learner
 from polysemy.training.loop import Step, train
 from polysemy.training.metrics import Metrics
@@ -72,7 +72,7 @@ class SeedRun:
         # what a checkpoint holds is what learned in its last step
         rates = self.unfreezing.first(self.batches.epoch_of(max(done - 1, 0)))
         self.learner = Learner.make(self.model, self.objective, self.training, world=World(device=self.work.device),
-                                    seed=self.seed, factors=rates)
+                                    seed=self.seed, factors=rates, undecayed=tables(self.model))
         if found is not None:
             self._read(found)
         self.metrics.keep_until(self.state.step)

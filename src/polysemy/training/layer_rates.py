@@ -16,6 +16,11 @@ def depths(model: Any) -> dict[str, int]:
     return {name: layers_of(name, model.config)[1] for name, _ in model.named_parameters()}
 
 
+def tables(model: Any) -> set[str]:
+    """Names of the embedding's parameters: fine-tuned without weight decay, so what no example has stays as it was."""
+    return {name for name, depth in depths(model).items() if depth == 0}
+
+
 def layer_rates(model: Any, decay: float = 1.0, freeze: int | None = None) -> dict[str, float]:
     """Factors of the learning rate by parameter name: decay ** (n + 1 - depth), 0 in the embedding and the `freeze`
     lowest layers.

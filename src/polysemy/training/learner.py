@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,10 +74,12 @@ class Learner:
 
     @classmethod
     def make(cls, model: nn.Module, objective: Objective, config: TrainingConfig, *, world: World | None = None,
-             seed: int = 0, sharded: bool = False, factors: Mapping[str, float] | None = None) -> Learner:
+             seed: int = 0, sharded: bool = False, factors: Mapping[str, float] | None = None,
+             undecayed: Collection[str] = ()) -> Learner:
         """Place `model` on its device and spread it over the processes: whole in each, or in parts with `sharded`.
 
         `factors` multiply the learning rate by parameter name; 0 freezes, and keeps a parameter out of checkpoints.
+        `undecayed`: names of matrices without weight decay.
         """
         world = world or World()
         dtype = choose_dtype(config.dtype, world.device)
@@ -88,10 +90,10 @@ class Learner:
         if sharded:
             shard(model, world, dtype)
             optimizer = Optimizer(model, settings, reduce=lambda sums: np.asarray(world.sum(sums.tolist())),
-                                  factors=factors)
+                                  factors=factors, undecayed=undecayed)
             module: Any = model
         else:
-            optimizer = Optimizer(model, settings, dtype=dtype, factors=factors)
+            optimizer = Optimizer(model, settings, dtype=dtype, factors=factors, undecayed=undecayed)
             module = spread(model, world)
         return cls(model=model, module=compiled(module) if config.compile else module, objective=objective,
                    optimizer=optimizer, world=world, seed=seed, dtype=dtype,

@@ -14,7 +14,7 @@ torch code here is its twin and what GPUs run.  Same threads, same bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -92,9 +92,9 @@ class Update:
 class Slot:
     """One parameter with its float32 master (the parameter itself, unless that is bfloat16) and moments."""
 
-    def __init__(self, name: str, parameter: nn.Parameter, master: Tensor, factor: float = 1.0,
+    def __init__(self, name: str, parameter: nn.Parameter, master: Tensor, decays: bool, factor: float = 1.0,
                  started: int = 0) -> None:
-        self.name, self.parameter, self.master, self.decays = name, parameter, master, parameter.dim() >= 2
+        self.name, self.parameter, self.master, self.decays = name, parameter, master, decays
         self.factor, self.started = factor, started
         self.first, self.second = torch.zeros_like(master), torch.zeros_like(master)
         self.sum: Tensor | None = None
@@ -118,14 +118,15 @@ class Optimizer:
 
     def __init__(self, model: nn.Module, config: OptimizerConfig, *, dtype: str = "float32",
                  reduce: Callable[[np.ndarray], np.ndarray] | None = None,
-                 factors: Mapping[str, float] | None = None) -> None:
+                 factors: Mapping[str, float] | None = None, undecayed: Collection[str] = ()) -> None:
         """`dtype` of the working weights.  `reduce` adds sums of squares up over processes that hold shards.
 
-        `factors` multiply the learning rate, by parameter name; 1 for those not named.
+        `factors` multiply the learning rate, by parameter name; 1 for those not named.  `undecayed` are names of
+        matrices without weight decay: rows of a table that no text has had then cost next to nothing.
         """
         if dtype not in ("float32", "bfloat16"):
             raise InputError(f"dtype must be float32 or bfloat16, got {dtype!r}")
-        self.config, self.reduce = config, reduce or (lambda sums: sums)
+        self.config, self.reduce, self.undecayed = config, reduce or (lambda sums: sums), frozenset(undecayed)
         self.steps = 0
         work = torch.bfloat16 if dtype == "bfloat16" else torch.float32
         self.slots: list[Slot] = []
@@ -139,7 +140,7 @@ class Optimizer:
                 master = master.clone()
                 parameter.data = parameter.data.to(work)
             if parameter.requires_grad and factor:
-                self.slots.append(Slot(name, parameter, master, factor))
+                self.slots.append(Slot(name, parameter, master, self._decays(name, parameter), factor))
             else:
                 parameter.requires_grad_(False)
                 self.frozen[name] = parameter, master
@@ -150,8 +151,11 @@ class Optimizer:
         for name, factor in factors.items():
             parameter, master = self.frozen.pop(name)
             parameter.requires_grad_(True)
-            self.slots.append(Slot(name, parameter, master, factor, self.steps))
+            self.slots.append(Slot(name, parameter, master, self._decays(name, parameter), factor, self.steps))
         self._table = None
+
+    def _decays(self, name: str, parameter: nn.Parameter) -> bool:
+        return parameter.dim() >= 2 and name not in self.undecayed
 
     # --- a step
 

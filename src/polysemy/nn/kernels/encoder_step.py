@@ -12,12 +12,26 @@ import numpy as np
 import torch
 from numba import carray
 
-from polysemy.nn.kernels.activation import _gelu, _gelu_tanh, _quick_gelu, _relu
 from polysemy.nn.kernels.launch import apart, kernel, pointer, real, routine, run
 from polysemy.nn.kernels.meeting import count_up, meet
-from polysemy.nn.kernels.numbers import F, exp, larger, nearest, root
-from polysemy.nn.kernels.panels import LANES, LARGEST, PANEL, ROWS, plain_product, product
+from polysemy.nn.kernels.numbers import F
+from polysemy.nn.kernels.panels import LANES, PANEL, ROWS, plain_product, product
 from polysemy.nn.kernels.tile import transpose16
+from polysemy.nn.kernels.token_rows import (
+    activated,
+    finish,
+    floats,
+    grid,
+    norm,
+    norm_here,
+    plus,
+    put,
+    round_row,
+    scaled,
+    softmax_row,
+    turn_pairs,
+    words_of,
+)
 
 META = ("form", "hidden_size", "heads", "inner_size", "layers", "norm_first", "activation", "rotary", "factor",
         "epsilon", "behind", "ahead", "final_weight", "final_shift", "table_of_layers", "cosine", "sine", "states",
@@ -39,16 +53,6 @@ def scratch_floats(hidden_size: int, inner_size: int, most_tokens: int) -> int:
 
 
 @routine
-def _floats(address, count):
-    return carray(pointer(address), (count if address != 0 else 0,), np.float32)
-
-
-@routine
-def _grid(address, rows, columns):
-    return carray(pointer(address), (rows, columns), np.float32)
-
-
-@routine
 def _slot(m, number):
     """Addresses in a slot of scratch: qkv, inner, context, normed, rounded, and (scale, shift) of each rounded row."""
     d, f, rows = m[1], m[3], m[26] + LANES
@@ -61,144 +65,7 @@ def _slot(m, number):
     return qkv, inner, context, normed, rounded, rounded + 4 * rows * wide
 
 
-@routine
-def _steps(form, count):
-    """Words of so many numbers."""
-    return count if form == 0 else (count + 1) // 2 if form == 1 else (count + 3) // 4
-
-
-# --- rows
-
-
-@routine
-def _moments(x, epsilon):
-    """(mean, 1 / deviation) of a row."""
-    d = x.shape[0]
-    total = F(0)
-    for i in range(d):
-        total += x[i]
-    mean = total / F(d)
-    total = F(0)
-    for i in range(d):
-        total += (x[i] - mean) * (x[i] - mean)
-    return mean, F(1) / root(total / F(d) + epsilon)
-
-
-@routine
-def _norm(x, weight, shift, epsilon, out):
-    apart()
-    mean, rstd = _moments(x, epsilon)
-    for i in range(x.shape[0]):
-        out[i] = (x[i] - mean) * rstd * weight[i] + shift[i]
-
-
-@routine
-def _norm_here(x, weight, shift, epsilon):
-    """In place: with one array LLVM need not ask whether two overlap."""
-    apart()
-    mean, rstd = _moments(x, epsilon)
-    for i in range(x.shape[0]):
-        x[i] = (x[i] - mean) * rstd * weight[i] + shift[i]
-
-
-@routine
-def _whole16(x, out):
-    """x as int16 up to LARGEST; what one of them is worth."""
-    largest = F(1e-30)
-    for i in range(x.shape[0]):
-        largest = larger(largest, abs(x[i]))
-    scale = F(LARGEST) / largest
-    for i in range(x.shape[0]):
-        out[i] = np.int16(np.int32(nearest(x[i] * scale)))
-    return largest / F(LARGEST)
-
-
-@routine
-def _whole8(x, out):
-    """x as 0..255 between its least and its largest number; (what one of them is worth, what 0 is worth)."""
-    above, below = F(-3e38), F(-3e38)
-    for i in range(x.shape[0]):
-        above = larger(above, x[i])
-        below = larger(below, -x[i])
-    width = larger(above + below, F(1e-30))
-    scale = F(255) / width
-    for i in range(x.shape[0]):
-        out[i] = np.uint8(np.int32(nearest((x[i] + below) * scale)))
-    return width / F(255), -below
-
-
-@routine
-def _round(form, x, address, worth):
-    """One row into the format of the product, with zeros up to a whole word; `worth` gets (scale, shift)."""
-    apart()
-    n, steps = x.shape[0], _steps(form, x.shape[0])
-    if form == 1:
-        line16 = carray(pointer(address), (2 * steps,), np.int16)
-        worth[0], worth[1] = _whole16(x, line16[:n]), F(0)
-        for i in range(n, 2 * steps):
-            line16[i] = 0
-    else:
-        line8 = carray(pointer(address), (4 * steps,), np.uint8)
-        worth[0], worth[1] = _whole8(x, line8[:n])
-        for i in range(n, 4 * steps):
-            line8[i] = 0
-
-
-@routine
-def _activate(x, none, kind, out):
-    apart()
-    if kind == 0:
-        _gelu(x, none, out)
-    elif kind == 1:
-        _gelu_tanh(x, none, out)
-    elif kind == 2:
-        _quick_gelu(x, none, out)
-    else:
-        _relu(x, none, out)
-
-
-@routine
-def _turn(x, cosine, sine, layout):
-    """Each pair of coordinates turned by its angle: (i, i + half) in layout 1, neighbors in layout 2."""
-    half = cosine.shape[0]
-    for i in range(half):
-        first, second = (i, half + i) if layout == 1 else (2 * i, 2 * i + 1)
-        a, b = x[first], x[second]
-        x[first] = a * cosine[i] - b * sine[i]
-        x[second] = a * sine[i] + b * cosine[i]
-
-
 # --- products
-
-
-@routine
-def _finish(line, worth, scales, sums, bias, form):
-    """A row of a product as what it stands for."""
-    apart()
-    n = line.shape[0]
-    if form == 0:
-        for i in range(n):
-            line[i] += bias[i]
-    elif form == 1:
-        scale = worth[0]
-        for i in range(n):
-            line[i] = line[i] * (scale * scales[i]) + bias[i]
-    else:
-        scale, shift = worth[0], worth[1]
-        for i in range(n):
-            line[i] = line[i] * (scale * scales[i]) + (shift * sums[i] + bias[i])
-
-
-@routine
-def _plus(x, line):
-    for i in range(x.shape[0]):
-        x[i] += line[i]
-
-
-@routine
-def _set(x, line):
-    for i in range(x.shape[0]):
-        x[i] = line[i]
 
 
 @routine
@@ -208,11 +75,11 @@ def _times(form, layer, which, source, k, out, then, worths, part, parts):
     `then` 1 adds to what is in `out`; 2 and more is 2 + the activation.
     """
     apart()
-    steps, (count, n) = _steps(form, k), out.shape
+    steps, (count, n) = words_of(form, k), out.shape
     none = np.zeros(PANEL, np.float32)
     words = layer[4 * which]
-    scales, sums = _floats(layer[4 * which + 1], n), _floats(layer[4 * which + 2], n)
-    bias = _floats(layer[4 * which + 3], n)
+    scales, sums = floats(layer[4 * which + 1], n), floats(layer[4 * which + 2], n)
+    bias = floats(layer[4 * which + 3], n)
     found = np.empty((ROWS, PANEL), np.float32)
     panels = (n + PANEL - 1) // PANEL
     for panel in range(panels * part // parts, panels * (part + 1) // parts):
@@ -223,37 +90,16 @@ def _times(form, layer, which, source, k, out, then, worths, part, parts):
                     found.ctypes.data, PANEL, rows)
             for r in range(rows):
                 line = found[r, :last - first]
-                _finish(line, worths[i + r], scales[first:last], sums[first:last], bias[first:last], form)
+                finish(line, worths[i + r], scales[first:last], sums[first:last], bias[first:last], form)
                 if then == 1:
-                    _plus(out[i + r, first:last], line)
+                    plus(out[i + r, first:last], line)
                 elif then > 1:
-                    _activate(line, none[:last - first], then - 2, out[i + r, first:last])
+                    activated(line, none[:last - first], then - 2, out[i + r, first:last])
                 else:
-                    _set(out[i + r, first:last], line)
+                    put(out[i + r, first:last], line)
 
 
 # --- attention
-
-
-@routine
-def _softmax(scores, low, high, width, factor):
-    """factor * scores to exp(. - largest), 0 where nothing is seen; the sum."""
-    apart()
-    largest = F(-3e38)
-    for j in range(width):
-        largest = larger(largest, scores[j] * factor if low <= j < high else F(-3e38))
-    total = F(0)
-    for j in range(width):
-        x = exp(scores[j] * factor - largest) if low <= j < high else F(0)
-        scores[j] = x
-        total += x
-    return total
-
-
-@routine
-def _scaled(line, scale, out):
-    for i in range(out.shape[0]):
-        out[i] = line[i] * scale
 
 
 @routine
@@ -274,12 +120,12 @@ def _look(m, qkv, first, count, head, out, s):
                       padded)
         flat = scores.ctypes.data
         for r in range(rows):
-            line = _floats(flat + 4 * r * padded, padded)
+            line = floats(flat + 4 * r * padded, padded)
             low, high = max(0, i + r - m[10]), min(count, i + r + m[11] + 1)
-            context[r, e] = F(1) / _softmax(line, low, high, padded, factor)
+            context[r, e] = F(1) / softmax_row(line, low, high, padded, factor)
         plain_product(flat, padded, begin + 8 * d, stride, count, context.ctypes.data, e + 1, rows, e)
         for r in range(rows):
-            _scaled(context[r], context[r, e], out[first + i + r, head * e:(head + 1) * e])
+            scaled(context[r], context[r, e], out[first + i + r, head * e:(head + 1) * e])
 
 
 @routine
@@ -290,9 +136,9 @@ def _turned(m, qkv, first_token, count, head):
     positions = carray(pointer(m[18]), (first_token + count,), np.int64)
     for i in range(count):
         at = positions[first_token + i]
-        cosine, sine = _floats(m[15] + 4 * half * at, half), _floats(m[16] + 4 * half * at, half)
+        cosine, sine = floats(m[15] + 4 * half * at, half), floats(m[16] + 4 * half * at, half)
         for place in (head * e, d + head * e):
-            _turn(qkv[i, place:place + e], cosine, sine, m[7])
+            turn_pairs(qkv[i, place:place + e], cosine, sine, m[7])
 
 
 # --- a layer of one job
@@ -302,12 +148,12 @@ def _turned(m, qkv, first_token, count, head):
 def _norm_rows(m, layer, which, x, out, first, last):
     """out = norm of x for rows first..last, by the first (0) or the second (1) norm of a layer; out may be x."""
     d, epsilon = x.shape[1], F(real(m[9]))
-    weight, shift = _floats(layer[16 + 2 * which], d), _floats(layer[17 + 2 * which], d)
+    weight, shift = floats(layer[16 + 2 * which], d), floats(layer[17 + 2 * which], d)
     for i in range(first, last):
         if out.ctypes.data == x.ctypes.data:
-            _norm_here(x[i], weight, shift, epsilon)
+            norm_here(x[i], weight, shift, epsilon)
         else:
-            _norm(x[i], weight, shift, epsilon, out[i])
+            norm(x[i], weight, shift, epsilon, out[i])
 
 
 @routine
@@ -315,9 +161,9 @@ def _round_rows(form, x, rounded, worths, first, last):
     """Rows first..last in the format of the product; nothing to do for float32."""
     if form == 0:
         return
-    steps = _steps(form, x.shape[1])
+    steps = words_of(form, x.shape[1])
     for i in range(first, last):
-        _round(form, x[i], rounded + 4 * i * steps, worths[i])
+        round_row(form, x[i], rounded + 4 * i * steps, worths[i])
 
 
 @routine
@@ -325,7 +171,7 @@ def _attend(m, job, pieces, places, s, part, parts):
     """The context of this part's heads over all texts of a job."""
     apart()
     d, heads, (first_piece, last_piece, first_token, count) = m[1], m[2], job
-    qkv, context = _grid(places[0], count, 3 * d), _grid(places[2], count, d)
+    qkv, context = grid(places[0], count, 3 * d), grid(places[2], count, d)
     for head in range(heads * part // parts, heads * (part + 1) // parts):
         if m[7]:
             _turned(m, qkv, first_token, count, head)
@@ -339,9 +185,9 @@ def _layer(m, layer, turn, job, pieces, x, places, s, part, parts):
     apart()
     form, d, f, count, norm_first, meeting = m[0], m[1], m[3], job[3], m[5] != 0, m[23]
     qkv_at, inner_at, context_at, normed_at, rounded, worth_at = places
-    qkv, inner, context, normed, worths = (_grid(qkv_at, count, 3 * d), _grid(inner_at, count, f),
-                                           _grid(context_at, count, d), _grid(normed_at, count, d),
-                                           _grid(worth_at, count, 2))
+    qkv, inner, context, normed, worths = (grid(qkv_at, count, 3 * d), grid(inner_at, count, f),
+                                           grid(context_at, count, d), grid(normed_at, count, d),
+                                           grid(worth_at, count, 2))
     first, last, plain = count * part // parts, count * (part + 1) // parts, form == 0
     given = normed if norm_first else x
     if norm_first:
@@ -378,14 +224,14 @@ def _job(m, number, slot, s, part, parts):
     first_piece, last_piece = jobs[number], jobs[number + 1]
     first_token = pieces[first_piece, 0]
     count = pieces[last_piece - 1, 0] + pieces[last_piece - 1, 1] - first_token
-    x, layers = _grid(m[17] + 4 * d * first_token, count, d), carray(pointer(m[14]), (m[4], LAYER_WORDS), np.int64)
+    x, layers = grid(m[17] + 4 * d * first_token, count, d), carray(pointer(m[14]), (m[4], LAYER_WORDS), np.int64)
     for index in range(m[4]):
         _layer(m, layers[index], 9 * index, (first_piece, last_piece, first_token, count), pieces, x, _slot(m, slot),
                s, part, parts)
     if m[12]:
-        weight, shift, epsilon = _floats(m[12], d), _floats(m[13], d), F(real(m[9]))
+        weight, shift, epsilon = floats(m[12], d), floats(m[13], d), F(real(m[9]))
         for i in range(count * part // parts, count * (part + 1) // parts):
-            _norm_here(x[i], weight, shift, epsilon)
+            norm_here(x[i], weight, shift, epsilon)
 
 
 @kernel

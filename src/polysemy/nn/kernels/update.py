@@ -106,10 +106,20 @@ def _copy(p, work):
 
 
 @routine
+def _still(x):
+    total = F(0)
+    for i in range(x.shape[0]):
+        total += abs(widen(x[i]))
+    return total == F(0)
+
+
+@routine
 def _adamw(g, p, m, v, work, first, last, scale, beta1, beta2, rate, decay, epsilon, root2):
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
         mean, square, master = m[start:stop], v[start:stop], p[start:stop]
+        if decay == F(1) and _still(g[start:stop]) and _still(mean) and _still(square):
+            continue  # rows of a table that no text has had so far: the update would not change a bit
         _move_mean(g[start:stop], mean, scale, beta1)
         _move_square(g[start:stop], square, scale, beta2)
         _move_master(master, mean, square, rate, decay, epsilon, root2)
