@@ -14,7 +14,7 @@ from typing import Any
 
 import numba
 from llvmlite import ir
-from numba import extending, njit, types
+from numba import extending, types
 
 FAST = {"contract", "nsz", "arcp", "reassoc"}
 """what LLVM may do to floats: other orders of a sum, fused multiply-add; NaN and infinity stay what they are"""
@@ -22,6 +22,7 @@ LINE = 64
 """bytes of a line of the cache"""
 MARKS = (b"machine_code", b"numba", b"compiling import")
 """one of them stands in every file that defines loops"""
+njit: Any = numba.njit
 intrinsic: Any = extending.intrinsic
 """an instruction given in LLVM's own words; untyped, for what it makes is called without its first argument"""
 

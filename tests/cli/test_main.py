@@ -16,8 +16,8 @@ COMMANDS = {
     "--overwrite --quick --rungs --seed --size --strict --task --task-dev --threads --total --unit",
     "train": "CORPUS RECIPE --columns --device --document --epochs --from --fsdp --help --json --minutes --output "
     "--overwrite --preset --replay --resume --seed --set --size --steps --strict --threads --tokenizer --tokens --unit",
-    "finetune": "DIR --batch-size --class-weights --columns --dev --device --epochs --freeze --from-text --gradual --help "
-    "--json --layer-decay --learning-rate --length --metric --minutes --output --overwrite --patience --probe --reinit "
+    "finetune": "DIR --batch-size --class-weights --columns --dev --device --epochs --freeze --from-text --gradual "
+    "--help --json --layer-decay --learning-rate --length --metric --minutes --output --overwrite --patience --probe --reinit "
     "--reuse-layers --seed --seeds --set --steps --task --threads --train",
     "predict": "DIR FILE --columns --device --help --json --threads",
     "show": "CORPUS RECIPE --document --examples --help --preset --seed --set --size --step --strict --tokenizer "
@@ -37,13 +37,13 @@ COMMANDS = {
     "senses": "DIR WORD --beside --corpus --device --document --evaluate --help --in --json --layer --output --pairs "
     "--pseudo --seed --senses --static --threads --uses",
     "classify": "DIR TEXT --device --help --json --threads --top",
-    "embed": "DIR FILE --device --dimensions --help --json --layer --output --pairs --pooling --threads",
+    "embed": "DIR FILE --device --dimensions --dtype --help --json --layer --output --pairs --pooling --threads",
     "order": "DIR FILE --device --help --json --threads",
     "tokenize": "DIR TEXT --beside --help --json",
     "neighbors": "DIR WORD --among --help --json --top",
     "analogy": "A B C DIR --among --help --json --method --top",
     "similarity": "DIR TEXT --device --file --help --json --pairs --threads",
-    "convert": "DST SRC --from --help --to",
+    "convert": "DST SRC --from --help --int8 --to",
     "demo": "DIR NAME --help --json --output --words",
 }
 

@@ -60,7 +60,7 @@ def test_labels_are_the_softmax_of_one_row_in_any_order_and_company(name: str) -
         row = model.row(model.encode([text])[0].ids)
         scores = logits(model, row.ids.tolist(), row.segments.tolist() if row.segments.any() else None)
         shares = np.exp(scores) / np.exp(scores).sum()
-        np.testing.assert_allclose(list(one.probabilities.values()), shares, atol=1e-5)
+        np.testing.assert_allclose(list(one.probabilities.values()), shares, atol=3e-5 if name == "elmo" else 1e-5)
         assert one.label == ("no", "yes", "maybe")[int(shares.argmax())]
         assert one.probability == max(one.probabilities.values())
     back = model.predict(list(SENTENCES)[::-1])[::-1]

@@ -421,7 +421,8 @@ def _embed(commands: argparse._SubParsersAction) -> None:
         "data", metavar="FILE", help="one text a line, or text TAB text for pairs; - for standard input"
     )
     _output(parser, "vectors as .npy (or .npz for token and word vectors)", required=False)
-    parser.add_argument("--layer", default="-1", help="0 is the embedding, -1 the last; mean, or mix as a task learned it")
+    parser.add_argument("--layer", default="-1",
+                        help="0 is the embedding, -1 the last; mean, or mix as a task learned it")
     parser.add_argument("--pooling", choices=("mean", "cls", "last", "max", "token", "word"),
                         help="default: mean, or what a sentence embedder was trained with")
     parser.add_argument("--dimensions", type=int, metavar="N",

@@ -13,6 +13,7 @@ from polysemy.errors import InputError
 from polysemy.models.carry import Carry
 from polysemy.models.depths import layers_of
 from polysemy.models.encoder import EncoderConfig
+from polysemy.models.engine_rows import states_at
 from polysemy.models.pretrained import PretrainingModel, check_tensors, finite
 from polysemy.models.recipe import BodyConfig, PretrainingConfig
 from polysemy.models.tasks import Classify, Embed, Regress, Span, Tag, Task, outputs_of
@@ -181,6 +182,8 @@ class TaskModel(nn.Module):
             visible = documents >= 0
             shown = self.body(ids, positions, segments, visible=visible, hidden_states=True)
             return pick(self.mix(shown.layers, visible), at)
+        if ids is not None and (found := states_at(self.body, at, ids, segments, documents)) is not None:
+            return found
         if len(at) and positions is not None and hasattr(self.body, "at") and self.body.open():
             states = self.body.at(at, ids, positions, segments, documents)
             if states is not None:
