@@ -11,6 +11,9 @@ from polysemy.errors import InputError
 from polysemy.models.pretrained import write_run
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.models.static_text import StaticText, static_text
+from polysemy.models.task_model import TaskModel, head_config
+from polysemy.models.task_use import TaskUser, given
+from polysemy.models.tasks import Classify
 from polysemy.models.word_vectors import WordVectors
 from polysemy.text.tokenizer import Tokenizer
 from polysemy.text.vocabulary import Vocabulary, WordConfig, split_words
@@ -125,3 +128,26 @@ def test_training_it_leaves_the_vectors_alone() -> None:
 def test_no_words_are_refused() -> None:
     with pytest.raises(InputError, match="vectors must hold at least one word"):
         static_text(WordVectors([], np.zeros((0, 3), "f4")))
+
+
+def test_a_pair_is_judged_by_both_means_their_difference_and_their_product() -> None:
+    """In one mean of both texts a pair of the same words could not be told from any other with these words."""
+    made = vectors()
+    model = static_text(made)
+    task = Classify(labels=("no", "yes"), pair=True)
+    head = head_config(task, model.config)
+    assert head.reading == "apart"
+    assert head_config(Classify(labels=("no", "yes")), model.config).reading == "mean"
+    task_model = TaskModel.on(model.model, task, head, seed=1)
+    user = TaskUser(task_model.eval(), model.tokenizer, model.config)
+    u, v = (np.stack([made[word] for word in words]).mean(0) for words in (("the", "bank"), ("river",)))
+    wanted = np.concatenate([u, v, np.abs(u - v), u * v]) @ task_model.head.output.weight.detach().numpy().T
+    examples, _ = given(["the bank", "river", "?"], ["river", "the bank", "the"], task)
+    rows = user.rows_of(examples)
+    logits = {int(i): own for batch, found in user.logits_of(rows)
+              for i, own in zip(batch.sources, found, strict=True)}
+    np.testing.assert_allclose(logits[0], wanted, atol=1e-5)
+    assert not np.allclose(logits[0], logits[1])
+    assert np.isfinite(logits[2]).all()
+    with pytest.raises(InputError, match="reading apart must go with pairs and static vectors, got static for classify"):
+        head_config(Classify(labels=("no", "yes")), model.config, reading="apart")

@@ -91,3 +91,25 @@ def test_dropout_is_a_function_of_its_key() -> None:
 
     assert torch.equal(run(1), run(1))
     assert not torch.equal(run(1), run(2))
+
+
+def test_measured_layers_have_mean_0_and_variance_1_in_every_number_that_varies() -> None:
+    made = head()
+    scales, shifts = torch.tensor([0.01, 1.0, 30.0]), torch.tensor([0.5, 0.0, -90.0])
+    layers = [scale * layer + shift for scale, shift, layer in zip(scales, shifts, states(), strict=True)]
+    layers[1][..., 3] = 7.0
+    made.measure([layer[row] for layer in layers] for row in range(2))
+    for middle, scale, layer in zip(made.middle, made.scale, layers, strict=True):
+        flat = ((layer - middle) * scale).flatten(0, 1)
+        torch.testing.assert_close(flat.mean(0), torch.zeros(8), atol=2e-5, rtol=0)
+        wanted = torch.ones(8) if layer is not layers[1] else torch.tensor([1.0, 1, 1, 0, 1, 1, 1, 1])
+        torch.testing.assert_close(flat.std(0, correction=0), wanted, atol=1e-4, rtol=0)
+    assert not {name for name, _ in made.named_parameters()} & {"middle", "scale"}  # kept, not learned
+    assert {"middle", "scale"} <= made.state_dict().keys()
+
+
+def test_without_states_nothing_is_measured() -> None:
+    made = head()
+    made.measure([])
+    assert (made.middle == 0).all()
+    assert (made.scale == 1).all()

@@ -84,8 +84,3 @@ class Tag:
 @dataclass
 class Span:
     stride: int = 8
-
-
-@dataclass
-class Embed:
-    temperature: float = 0.05

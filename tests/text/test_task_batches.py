@@ -1,13 +1,12 @@
 """Batches of a task: every row once an epoch, little padding, the same whatever computes them."""
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pytest
-from task_readers import PAD, Classify, Embed, Reader, Span, Tag
+from task_readers import PAD, Classify, Reader, Span, Tag
 
 from polysemy.errors import InputError
 from polysemy.runtime import random_for
@@ -33,11 +32,6 @@ def spans(count: int = 12) -> TaskRows:
     items = tuple(Question(f"q{i}", "who", " ".join(["ab"] * int(n + 2)), ((3, "ab"),), i)
                   for i, n in enumerate(LENGTHS[:count]))
     return task_rows(Examples(items, "span"), Reader(24), Span(8))
-
-
-def triples(texts: list[tuple[str, ...]]) -> TaskRows:
-    items = tuple(Example(own[0], own[1], negative=own[2] if len(own) > 2 else None) for own in texts)
-    return task_rows(Examples(items, "embed"), Reader(64), Embed())
 
 
 def same(a: TaskBatch, b: TaskBatch) -> None:
@@ -186,42 +180,3 @@ def test_evaluation_shows_every_row_once_in_bounded_batches(make: Any) -> None:
     assert sorted(np.concatenate([batch.sources for batch in shown]).tolist()) == list(range(len(rows)))
     assert all(batch.ids.size <= 200 for batch in shown)
     assert len(list(in_order_of_length(rows, tokens=1))) == len(rows)
-
-
-# --- vectors
-
-
-def test_an_example_for_vectors_keeps_its_rows_together() -> None:
-    rows = triples([(f"a{i}", f"b{i}", f"c{i}") if i % 2 else (f"a{i}", f"b{i}") for i in range(20)])
-    batches = TaskBatches(rows, 6, seed=1)
-    seen: list[int] = []
-    for t in range(10):
-        batch = batches[t]
-        assert batch.roles.tolist() == sorted(batch.roles.tolist())
-        anchors, positives, negatives = (batch.examples[batch.roles == role].tolist() for role in range(3))
-        assert anchors == positives
-        assert negatives == [example for example in anchors if example % 2]
-        assert len(set(batch.rows.tolist())) == len(batch.rows)
-        first = 3 * 6 * t
-        assert batch.rows[:6].tolist() == list(range(first, first + 18, 3))
-        for line in range(len(batch.ids)):  # targets say which of the batch's examples a row belongs to
-            assert [batch.examples[i] for i in range(len(batch.ids)) if batch.targets[i] == batch.targets[line]] \
-                == [batch.examples[line]] * int((batch.examples == batch.examples[line]).sum())
-        seen += anchors
-    assert sorted(seen[:20]) == sorted(seen[20:40]) == list(range(20))
-
-
-def test_examples_that_share_a_text_are_kept_apart_while_there_are_others() -> None:
-    for count in (100, 97):  # 97: epochs begin inside a batch
-        rows = triples([(f"question {i}", f"answer {i % 25}") for i in range(count)])
-        batches = TaskBatches(rows, 10, seed=1)
-        for t in range(40):
-            batch = batches[t]
-            assert len(set(rows.texts[batch.sources].tolist())) == 20
-
-
-def test_examples_that_all_share_a_text_are_shown_all_the_same() -> None:
-    batches = TaskBatches(triples([(f"question {i}", "yes") for i in range(23)]), 5, seed=1)
-    shown = Counter(int(i) for t in range(23) for i in batches[t].examples[batches[t].roles == 0])
-    assert set(shown.values()) == {5}
-    assert len(shown) == 23

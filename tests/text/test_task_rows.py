@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from task_readers import CLS, SEP, UNK, Classify, Embed, Reader, Regress, Span, Tag
+from task_readers import CLS, SEP, UNK, Classify, Reader, Regress, Span, Tag
 
 from polysemy.errors import InputError
 from polysemy.text import task_encoding
@@ -123,20 +123,6 @@ def test_what_cannot_be_laid_out_is_refused() -> None:
 def test_a_shorter_length_than_that_of_the_reader_may_be_asked_for() -> None:
     assert task_rows(examples([Example(text(40), None, "a")]), Reader(32), Classify(), length=10).lengths[0] == 10
     assert task_rows(examples([Example(text(40), None, "a")]), Reader(32), Classify(), length=99).lengths[0] == 32
-
-
-# --- vectors
-
-
-def test_rows_of_an_example_follow_each_other_and_a_text_alone_is_its_own_twin() -> None:
-    rows = task_rows(examples([Example("a", "b"), Example("c"), Example("d", "e", negative="a")], "embed"), Reader(),
-                     Embed())
-    assert rows.roles.tolist() == [0, 1, 0, 1, 0, 1, 2]
-    assert rows.examples.tolist() == [0, 0, 1, 1, 2, 2, 2]
-    assert rows.units.tolist() == [0, 2, 4, 7]
-    assert rows[2].ids.tolist() == rows[3].ids.tolist()
-    assert rows.texts[0] == rows.texts[6]
-    assert len(set(rows.texts.tolist())) == 5
 
 
 # --- words

@@ -116,8 +116,9 @@ def _logits(g: Graph, model: TaskUser, states: str) -> tuple[str, list[Any]]:
     """What the head of a task gives: (batch, outputs) for texts, (batch, length, outputs) for places."""
     whole: Any = model.model
     head, config = whole.head, whole.head_config
-    if config.reading == "mix":
-        raise InputError("head must read the last layer to become ONNX, got one that mixes the layers")
+    if config.reading in ("mix", "apart"):
+        raise InputError("head must read one state or the mean of the last layer to become ONNX, got one that reads "
+                         f"{config.reading}")
     if isinstance(model.task, Classify | Regress):
         x = _of_text(g, states, {"first": "cls"}.get(config.reading, config.reading))
         if head.dense is not None:

@@ -189,10 +189,11 @@ def _occurrence(item: SenseUse) -> Occurrence:
 
 def untrained(model: Any, seed: int = 0) -> Any:
     """The same body with the weights it began with: what reading around costs nothing to learn."""
-    from polysemy.models.pretrained import PretrainingModel
+    from polysemy.models.pretrained import PretrainingModel, know_pieces
 
     control = copy.copy(model)
     fresh = PretrainingModel(model.config.model, model.config.heads, seed=seed)
+    know_pieces(fresh, model.tokenizer)
     control.model = fresh.to(model.model.table.device).eval()
     return control
 

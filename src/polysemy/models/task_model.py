@@ -1,7 +1,7 @@
 """A pretrained body with the head of one task: what fine-tuning trains and a fine-tuned run folder holds."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +16,8 @@ from polysemy.models.encoder import EncoderConfig
 from polysemy.models.engine_rows import states_at
 from polysemy.models.pretrained import PretrainingModel, check_tensors, finite
 from polysemy.models.recipe import BodyConfig, PretrainingConfig
-from polysemy.models.tasks import Classify, Embed, Regress, Span, Tag, Task, outputs_of
+from polysemy.models.static_body import StaticConfig
+from polysemy.models.tasks import Classify, Embed, Regress, Span, Tag, Task, kind_of, outputs_of
 from polysemy.nn.dropout import flatten
 from polysemy.nn.heads import PairHead, pick
 from polysemy.nn.initialization import initialize
@@ -41,25 +42,30 @@ MIXED = ("elmo",)
 """recipes whose layers a task mixes"""
 
 FIELDS = ("ids", "positions", "segments", "documents")
-POOLINGS: dict[Reading, Pooling] = {"first": "cls", "last": "last", "mean": "mean", "mix": "mean"}
+POOLINGS: dict[Reading, Pooling] = {"first": "cls", "last": "last", "mean": "mean", "mix": "mean", "apart": "mean"}
 
 
 def head_config(task: Task, config: PretrainingConfig, **changes: Any) -> HeadConfig:
     """The head that a task gets on a body, as published; `changes` by name (`dropout`, `reading`, `form`, `bias`).
 
     Encoders are read at [CLS], causal bodies at the last token, ELMo by a BiLSTM over a mix of its layers
-    (`nn/mix_head.py`), NNLM and static vectors by the mean of all.
+    (`nn/mix_head.py`), NNLM and static vectors by the mean of all.  Of pairs static vectors are read as two means
+    (InferSent's [u; v; |u - v|; u * v], Conneau et al. 2017): in one mean of both texts nothing tells them apart.
     The last matrix has a bias, but for GPT's labels and values, as transformers has it.
-    Dropout before the last matrix is 0.1; that of span heads is 0, as in BERT's and RoBERTa's, and that of one-sided
-    and static bodies too.
+    Dropout before the last matrix is 0.1 (0.3 for a mix); that of span heads is 0, as in BERT's and RoBERTa's, and that of other
+    one-sided and static bodies too.
     """
     two_sided = "masked_lm" in config.heads or _is_encoder(config.model)
     other = "last" if config.recipe in READ_LAST else "mix" if config.recipe in MIXED else "mean"
-    reading = "first" if two_sided else other
+    apart = isinstance(config.model, StaticConfig) and bool(getattr(task, "pair", False))
+    reading = "first" if two_sided else "apart" if apart else other
     form = FORMS.get(config.recipe, "pooled") if two_sided and isinstance(task, Classify | Regress) else "linear"
-    dropout = 0.1 if two_sided and not isinstance(task, Span) else 0.0
+    dropout = 0.1 if two_sided and not isinstance(task, Span) else 0.3 if reading == "mix" else 0.0
     bias = config.recipe != "gpt" or not isinstance(task, Classify | Regress)
     found = {"reading": reading, "form": form, "dropout": dropout, "bias": bias, **changes}
+    if found["reading"] == "apart" and not apart:
+        raise InputError(f"reading apart must go with pairs and static vectors, got {config.recipe} for "
+                         f"{kind_of(task)}; other bodies read both texts together")
     if found["reading"] != "first" and "form" not in changes:
         found["form"] = "linear"
     return HeadConfig(**found)
@@ -169,9 +175,17 @@ class TaskModel(nn.Module):
         return whole.index_copy(0, at, logits.float()).view(b, t, 2)
 
     def pooled(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """(b, d) one state a row: its first, its last, or the mean of all; zeros for a row without a token."""
+        """(b, d) one state a row: its first, its last, or the mean of all; zeros for a row without a token.
+
+        Of texts read apart (b, 4 d): both means, how they differ and what they share.
+        """
         pooling = POOLINGS[self.head_config.reading]
         at, lengths = pooled_places(tensors["documents"], pooling)
+        if self.head_config.reading == "apart":
+            second = ((tensors["segments"] > 0) & (tensors["documents"] >= 0)).sum(1)
+            both = torch.stack([lengths - second, second], 1).flatten()
+            u, v = pool(self.states(at, tensors), both, pooling).to(self.table.dtype).view(len(lengths), 2, -1).unbind(1)
+            return torch.cat([u, v, (u - v).abs(), u * v], 1)
         return pool(self.states(at, tensors), lengths, pooling).to(self.table.dtype)
 
     def states(self, at: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -189,6 +203,22 @@ class TaskModel(nn.Module):
             if states is not None:
                 return states
         return pick(self.body(ids, positions, segments, visible=documents >= 0), at)
+
+    @torch.no_grad()
+    def measure(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
+        """Show a head that mixes layers what they are like (`MixHead.measure`); nothing is done for other heads."""
+        if self.mix is None:
+            return
+
+        def layers(tensors: Mapping[str, Tensor]) -> list[Tensor]:
+            ids, positions, segments, documents = (tensors[name] for name in FIELDS)
+            visible = documents >= 0
+            shown = self.body(ids, positions, segments, visible=visible, hidden_states=True)
+            return [layer[visible] for layer in shown.layers]
+
+        training = self.training
+        self.eval().mix.measure(map(layers, batches))
+        self.train(training)
 
     def frozen_parameters(self, layers: int) -> set[str]:
         """Names of the parameters of the embedding and of the `layers` lowest layers (0: the embedding alone).
@@ -246,7 +276,7 @@ def _head(size: int, task: Task, head: HeadConfig) -> nn.Module:
 def _mix(config: BodyConfig, head: HeadConfig) -> tuple[Any, int]:
     """The module that mixes all layers and the width of what it gives; none where a head reads the last layer."""
     if head.reading != "mix":
-        return None, config.hidden_size
+        return None, config.hidden_size * (4 if head.reading == "apart" else 1)
     from polysemy.nn.mix_head import MixHead
 
     mix: Any = MixHead(config.num_layers + 1, config.hidden_size, dropout=head.dropout)

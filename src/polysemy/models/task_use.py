@@ -47,11 +47,19 @@ class TaskUser(TextModel):
         source: Any = model  # whatever has a body and its table
         self.reader = reader_class(config)(source, tokenizer, config)
         self.length = self.reader.length
+        self.most: int | None = None
+        """tokens of a row that predictions are made from; none: all that the body reads"""
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """The model of a run folder with a task, checked before it is believed."""
-        return cls(*open_task_run(Path(folder)))
+        """The model of a run folder with a task, checked before it is believed; it predicts from rows as long as those
+        that it learned from (`length` in config.json)."""
+        found = cls(*open_task_run(Path(folder)))
+        most = read_folder(folder, verify=False).config.get("length")
+        if most is not None and (not isinstance(most, int) or most < 1):
+            raise InputError(f"length must be a number of tokens from 1 on, got {most!r} in config.json of {folder}")
+        found.most = most
+        return found
 
     @property
     def task(self) -> Task:
@@ -100,7 +108,7 @@ class TaskUser(TextModel):
         """What the model is shown of the examples; warns of texts that are longer than it and lose their end."""
         from polysemy.text.task_rows import task_rows
 
-        rows = task_rows(examples, self, self.task)
+        rows = task_rows(examples, self, self.task, length=self.most)
         if rows.cut:
             log.warning(rows.warning)
         return rows

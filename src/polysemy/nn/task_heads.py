@@ -23,7 +23,7 @@ from polysemy.config import Config
 from polysemy.nn.dropout import Dropout
 from polysemy.nn.limits import check_rate
 
-Reading = Literal["first", "last", "mean", "mix"]
+Reading = Literal["first", "last", "mean", "mix", "apart"]
 Form = Literal["pooled", "dropped", "relu", "linear"]
 
 
@@ -32,7 +32,8 @@ class HeadConfig(Config):
     """What a head reads of the body, and what lies between that and its last matrix."""
 
     reading: Reading = "first"
-    """of a text: its first state, its last, the mean of all, or (mix) the mean of a mix of all layers"""
+    """of a text: its first state, its last, the mean of all, or (mix) the mean of a mix of all layers; of a pair of
+    static vectors (apart) the means u and v of both texts as [u; v; |u - v|; u * v]"""
     form: Form = "pooled"
     """pooled: dense and tanh; dropped: dropout before them; relu: dense and ReLU; linear: nothing"""
     dropout: float = 0.1

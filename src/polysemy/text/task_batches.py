@@ -30,7 +30,6 @@ class TaskBatch:
     tag                at: the first piece of each word; targets: int64 label, one a place
     span               at: all columns that are no padding; targets: int64 (b, 2), columns of the first and the last
                        piece of the answer, 0 and 0 where it does not lie in the row
-    embed              at: as in classify; targets: int64 (b,), which of the batch's examples the row belongs to
     Unknown targets are -1 (NaN for values).
     """
 
@@ -55,8 +54,6 @@ class TaskBatch:
     """int64 (b,): the example that each row was made of"""
     sources: np.ndarray
     """int64 (b,): the number of each row in the TaskRows"""
-    roles: np.ndarray
-    """int64 (b,): embed: 0 anchor, 1 positive, 2 negative, in this order; else 0"""
     kind: str = "classify"
 
     @property
@@ -88,7 +85,7 @@ class TaskBatch:
             documents=np.where(documents < 0, -1, np.arange(len(chosen))[:, None]),
             at=self.at[places] % length + line * width, targets=self.targets[wanted],
             weights=np.zeros_like(weights) if empty else weights,
-            **{name: getattr(self, name)[chosen] for name in ("rows", "examples", "sources", "roles")}, kind=self.kind)
+            **{name: getattr(self, name)[chosen] for name in ("rows", "examples", "sources")}, kind=self.kind)
 
 
 def collate(rows: TaskRows, numbers: np.ndarray, keys: np.ndarray) -> TaskBatch:
@@ -103,24 +100,20 @@ def collate(rows: TaskRows, numbers: np.ndarray, keys: np.ndarray) -> TaskBatch:
     places, splits = ranges(rows.at_splits[numbers], rows.at_splits[numbers + 1])
     line = np.repeat(np.arange(count), np.diff(splits))
     targets = rows.targets[places if rows.kind == "tag" else numbers]
-    if rows.kind == "embed":
-        targets = np.unique(rows.examples[numbers], return_inverse=True)[1].reshape(-1)
     return TaskBatch(
         ids=ids, positions=np.where(visible, np.arange(width), 0), segments=segments,
         documents=np.where(visible, np.arange(count)[:, None], -1), visible=visible,
         at=rows.at[places].astype(np.int64) + line * width, targets=targets,
         weights=np.ones(len(targets), np.float32), rows=np.asarray(keys, np.int64), examples=rows.examples[numbers],
-        sources=numbers, roles=rows.roles[numbers].astype(np.int64), kind=rows.kind)
+        sources=numbers, kind=rows.kind)
 
 
 class TaskBatches:
     """All batches of a fine-tuning run by number, in any order, for any t >= 0 (below `len` where `epochs` is given).
 
-    batch_size counts rows; for embed examples, whose rows stay together (anchors first, then positives, then
-    negatives), and no two examples of a batch share a text while there are others to take: it would be a false
-    negative.  Rows run on from epoch to epoch: batch t holds the global rows t * batch_size ... (t + 1) * batch_size
-    - 1, and epoch e the global rows e * n ... (e + 1) * n - 1, each of the n rows once.  With `epochs` the last batch
-    is smaller.
+    Rows run on from epoch to epoch: batch t holds the global rows t * batch_size ... (t + 1) * batch_size - 1, and
+    epoch e the global rows e * n ... (e + 1) * n - 1, each of the n rows once.  With `epochs` the last batch is
+    smaller.
     """
 
     def __init__(self, rows: TaskRows, batch_size: int, seed: int, epochs: int | None = None) -> None:
@@ -142,34 +135,29 @@ class TaskBatches:
     def __getitem__(self, t: int) -> TaskBatch:
         if t < 0 or (self.epochs is not None and t >= len(self)):
             raise IndexError(f"batches are numbered from 0 to their end, got {t}")
-        start, n = t * self.batch_size, self.rows.num_units
+        start, n = t * self.batch_size, len(self.rows)
         stop = start + self.batch_size if self.epochs is None else min(start + self.batch_size, self.epochs * n)
         numbers = np.arange(start, stop)
-        units = np.concatenate([self.order(epoch)[numbers[numbers // n == epoch] % n]
-                                for epoch in range(start // n, (stop - 1) // n + 1)])
-        if self.rows.kind != "embed":
-            return collate(self.rows, units, numbers)
-        rows, splits = ranges(self.rows.units[units], self.rows.units[units + 1])
-        keys = np.repeat(numbers * 3, np.diff(splits)) + self.rows.roles[rows]
-        by_role = np.argsort(self.rows.roles[rows], kind="stable")
-        return collate(self.rows, rows[by_role], keys[by_role])
+        rows = np.concatenate([self.order(epoch)[numbers[numbers // n == epoch] % n]
+                               for epoch in range(start // n, (stop - 1) // n + 1)])
+        return collate(self.rows, rows, numbers)
 
     def rows_per_epoch(self, epoch: int) -> int:
-        """Rows (for embed examples) in an epoch; all epochs have as many."""
-        return self.rows.num_units
+        """Rows in an epoch; all epochs have as many."""
+        return len(self.rows)
 
     def num_batches(self, epochs: int) -> int:
         """Batches that show everything so many times; the last one may run into the next epoch."""
-        return -(-epochs * self.rows.num_units // self.batch_size)
+        return -(-epochs * len(self.rows) // self.batch_size)
 
     def epoch_of(self, t: int) -> int:
         """The epoch of the first row of batch t, from 0."""
-        return t * self.batch_size // self.rows.num_units
+        return t * self.batch_size // len(self.rows)
 
     def order(self, epoch: int) -> np.ndarray:
-        """The units of an epoch in the order they are shown; the last few are kept in memory."""
+        """The rows of an epoch in the order they are shown; the last few are kept in memory."""
         if epoch not in self._orders:
-            self._orders[epoch] = epoch_order(self.rows, self.batch_size, self.seed, epoch)
+            self._orders[epoch] = epoch_order(self.rows.lengths, self.batch_size, self.seed, epoch)
             while len(self._orders) > EPOCHS_KEPT:
                 self._orders.popitem(last=False)
         return self._orders[epoch]

@@ -45,7 +45,7 @@ class TaskRows:
     """The rows of all examples in flat arrays; row i has ids[splits[i] : splits[i + 1]]."""
 
     kind: str
-    """classify, regress, tag, span or embed"""
+    """classify, regress, tag or span"""
     ids: np.ndarray
     segments: np.ndarray
     splits: np.ndarray
@@ -56,12 +56,6 @@ class TaskRows:
     """int64 (n,), float32 (n,), int64 like `at` (tag) or int64 (n, 2) (span)"""
     examples: np.ndarray
     """int64 (n,): the example of each row; windows of one example follow each other"""
-    roles: np.ndarray
-    """int64 (n,): embed: 0 anchor, 1 positive, 2 negative"""
-    units: np.ndarray
-    """int64 (u + 1,): what is drawn together: unit j has the rows units[j] to units[j + 1]"""
-    texts: np.ndarray
-    """int64 (n,): embed: equal numbers are equal texts"""
     pad_id: int
     windows: SpanWindows | TagWindows | None = None
     """where the rows of one question or sentence lie in it"""
@@ -86,18 +80,9 @@ class TaskRows:
         """Columns of each row, int64 (n,)."""
         return np.diff(self.splits)
 
-    @property
-    def num_units(self) -> int:
-        return len(self.units) - 1
-
-    @property
-    def unit_lengths(self) -> np.ndarray:
-        """The longest row of each unit, int64 (u,)."""
-        return np.maximum.reduceat(self.lengths, self.units[:-1]) if self.num_units else np.zeros(0, np.int64)
-
 
 def kind_of(task: Any) -> str:
-    """classify, regress, tag, span or embed: the name of the task's class in small letters."""
+    """classify, regress, tag or span: the name of the task's class in small letters."""
     return type(task).__name__.lower()
 
 
@@ -109,7 +94,6 @@ def task_rows(examples: Examples, reader: Any, task: Any, *, place: str | None =
                        `last`, or `all`; by default the first for a reader of both sides, else the last
     tag                the given words, each encoded by itself; at: the first piece of each; a long sentence in windows
     span               question and context; a long context in windows (see `task_windows.span_windows`)
-    embed              anchor, positive, negative in rows that follow each other; a text alone is its own positive
 
     `length` (at most that of the reader) counts columns.  What did not fit is counted in `warning`.  A label that the
     task does not have is an InputError with file and row.
@@ -125,8 +109,6 @@ def task_rows(examples: Examples, reader: Any, task: Any, *, place: str | None =
         return _tag_rows(examples, reader, task, length)
     if kind == "span":
         return _span_rows(examples, reader, task, length)
-    if kind == "embed":
-        return _embed_rows(examples, reader, length, place)
     return _text_rows(examples, reader, task, length, place)
 
 
@@ -149,34 +131,8 @@ def _text_rows(examples: Examples, reader: Any, task: Any, length: int, place: s
     at, at_splits = _places(laid.splits, place)
     return TaskRows(
         kind=kind_of(task), ids=laid.ids, segments=laid.segments, splits=laid.splits, at=at, at_splits=at_splits,
-        targets=_targets(examples, task), examples=np.arange(n), roles=np.zeros(n, np.int64), units=np.arange(n + 1),
-        texts=np.zeros(n, np.int64), pad_id=pad_id(reader), cut=cut,
+        targets=_targets(examples, task), examples=np.arange(n), pad_id=pad_id(reader), cut=cut,
         warning=_cut_warning(examples, cut, n, length, "pairs" if pair else "texts"))
-
-
-def _embed_rows(examples: Examples, reader: Any, length: int, place: str) -> TaskRows:
-    form = RowForm.of(reader, False)
-    room = room_of(length, form, 1)
-    texts: list[str] = []
-    roles: list[int] = []
-    counts = []
-    for example in examples:
-        own = [example.text, example.text if example.pair is None else example.pair]
-        own += [] if example.negative is None else [example.negative]
-        texts += own
-        roles += range(len(own))
-        counts.append(len(own))
-    encoded = Encoded(reader, texts, blank_id(reader, form))
-    n = len(texts)
-    laid = form.lay_out([encoded.parts(slice(n), np.minimum(encoded.lengths, room))])
-    at, at_splits = _places(laid.splits, place)
-    owner = np.repeat(np.arange(len(counts)), counts)
-    cut = int((encoded.lengths > room).sum())
-    return TaskRows(
-        kind="embed", ids=laid.ids, segments=laid.segments, splits=laid.splits, at=at, at_splits=at_splits,
-        targets=owner, examples=owner, roles=np.array(roles, np.int64),
-        units=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)]), texts=encoded.numbers,
-        pad_id=pad_id(reader), cut=cut, warning=_cut_warning(examples, cut, n, length, "texts"))
 
 
 def _tag_rows(examples: Examples, reader: Any, task: Any, length: int) -> TaskRows:
@@ -193,12 +149,11 @@ def _tag_rows(examples: Examples, reader: Any, task: Any, length: int) -> TaskRo
     numbers = _numbers(task.labels)
     flat = [UNKNOWN if tags is None else _number(numbers, tags[i], examples, example.row)
             for example in examples for tags in [example.tags] for i in range(len(example.words))]
-    n = len(found.examples)
     return TaskRows(
         kind="tag", ids=laid.ids, segments=laid.segments, splits=laid.splits, at=at.astype(np.int32),
         at_splits=found.at_splits, targets=np.array(flat, np.int64)[found.flat_words], examples=found.examples,
-        roles=np.zeros(n, np.int64), units=np.arange(n + 1), texts=np.zeros(n, np.int64), pad_id=pad_id(reader),
-        windows=found, warning=_window_warning(examples, found.examples, len(examples), length, "sentences"))
+        pad_id=pad_id(reader), windows=found,
+        warning=_window_warning(examples, found.examples, len(examples), length, "sentences"))
 
 
 def _span_rows(examples: Examples, reader: Any, task: Any, length: int) -> TaskRows:
@@ -215,11 +170,9 @@ def _span_rows(examples: Examples, reader: Any, task: Any, length: int) -> TaskR
     found = replace(found, columns=laid.columns[1])
     at, at_splits = _places(laid.splits, "all")
     targets = np.where(found.inside[:, None], found.answer_tokens + laid.columns[1][:, None], 0)
-    n = len(own)
     return TaskRows(
         kind="span", ids=laid.ids, segments=laid.segments, splits=laid.splits, at=at, at_splits=at_splits,
-        targets=targets, examples=own, roles=np.zeros(n, np.int64), units=np.arange(n + 1),
-        texts=np.zeros(n, np.int64), pad_id=pad_id(reader), windows=found,
+        targets=targets, examples=own, pad_id=pad_id(reader), windows=found,
         warning=_window_warning(examples, own, len(examples), length, "contexts"))
 
 

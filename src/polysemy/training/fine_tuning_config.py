@@ -56,7 +56,7 @@ class FineTuningConfig(Config):
     reuse_layers: int | None = None
     """only the embedding and so many lowest layers come from the model, all above begin with random weights"""
     reading: Reading | None = None
-    """what of a text the head reads: first, last, mean or mix; none: as published for the body"""
+    """what of a text the head reads: first, last, mean, mix, or apart (pairs); none: as published for the body"""
     seeds: int = 1
     """runs that differ in their random numbers; the best on dev is kept"""
     patience: int | None = None

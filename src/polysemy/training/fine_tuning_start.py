@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from polysemy.artifact import read_folder
 from polysemy.errors import InputError
@@ -19,10 +20,14 @@ from polysemy.models.text_model import TextModel
 from polysemy.objectives.task import TaskObjective, balanced_weights
 from polysemy.runtime import seed_for
 from polysemy.text.labeled import Examples, check_labels
+from polysemy.text.task_batches import collate
+from polysemy.text.task_rows import TaskRows
 from polysemy.training.fine_tuning_config import FineTuningConfig
 from polysemy.training.layer_rates import depths, layer_rates
 
 DEV_RATE = 0.1
+MEASURED = 1024
+"""rows that a head which mixes layers is shown before it learns"""
 FEWEST_FOR_DEV = 20
 """examples below which none are held out"""
 Tell = Callable[[str], None]
@@ -100,8 +105,12 @@ def as_before(task: Task, reader: TextModel) -> tuple[Task, bool]:
     return task, True
 
 
-def first_model(reader: TextModel, task: Task, config: FineTuningConfig, seed: int, tell: Tell) -> TaskModel:
-    """The body of `reader` with the head of the task; layers that are to begin anew, and a new head, by `seed`."""
+def first_model(reader: TextModel, task: Task, config: FineTuningConfig, seed: int, tell: Tell,
+                rows: TaskRows | None = None) -> TaskModel:
+    """The body of `reader` with the head of the task; layers that are to begin anew, and a new head, by `seed`.
+
+    A new head that mixes layers is shown the first `rows` that it is to learn from.
+    """
     task, same = as_before(task, reader)
     old = getattr(reader, "task", None)
     reading = {} if config.reading is None else {"reading": config.reading}
@@ -109,19 +118,30 @@ def first_model(reader: TextModel, task: Task, config: FineTuningConfig, seed: i
     pretrained: Any = reader.model
     model = TaskModel.on(pretrained, task, head, seed=seed, dropout=config.dropout)
     fresh = _fresh_names(model, config)
-    if same and getattr(pretrained, "head_config", None) == head and not fresh:
+    known = same and getattr(pretrained, "head_config", None) == head and not fresh
+    if known:
         model.head.load_state_dict(pretrained.head.state_dict())
         if model.mix is not None:
             model.mix.load_state_dict(pretrained.mix.state_dict())
         tell("the head of the model goes on: its task is the same")
     elif old is not None:
         tell("the head of the model is replaced by a new one: its task or its labels are others")
+    know_pieces(model, reader.tokenizer)  # pyright: ignore[reportArgumentType]
     if fresh:
         _draw_again(model, fresh, seed)
         tell(f"{len([name for name in fresh if name.startswith('body.')])} tensors of the body begin with random "
              "weights")
-    know_pieces(model, reader.tokenizer)  # pyright: ignore[reportArgumentType]
+    if rows is not None and not known:
+        model.measure(_some_batches(rows, task, model.table.device))
     return model
+
+
+def _some_batches(rows: TaskRows, task: Task, device: torch.device) -> Iterator[dict[str, Tensor]]:
+    """The first rows as tensors."""
+    objective = TaskObjective(task)
+    for start in range(0, min(len(rows), MEASURED), 64):
+        numbers = np.arange(start, min(len(rows), start + 64))
+        yield objective.tensors(collate(rows, numbers, numbers), device)
 
 
 def check_shapes(reader: TextModel, task: Task, config: FineTuningConfig) -> None:

@@ -135,7 +135,7 @@ def _seed(work: Work, out: Path, seed: int, signals: Signals, progress: Callable
     if (folder / "results.json").exists():
         return read_json(folder / "results.json")
     metrics = out / ("metrics.jsonl" if work.config.seeds == 1 else f"metrics-{seed}.jsonl")
-    model = first_model(work.reader, work.task, work.config, seed, tell)
+    model = first_model(work.reader, work.task, work.config, seed, tell, work.rows)
     run = SeedRun(work, folder, metrics, model, seed)
     run.go(signals, progress, tell)
     results = run.results()
@@ -152,7 +152,7 @@ def _export(work: Work, out: Path, record: Mapping[str, Any], seeds: list[dict[s
     """Write the model folder from the best seed; config.json comes last, so a folder that has one is whole."""
     best = max(seeds, key=lambda one: -float("inf") if one["score"] is None else one["score"])
     weights = load_tensors(out / "checkpoints" / f"seed-{best['seed']}" / WEIGHTS)
-    model = first_model(work.reader, work.task, work.config, best["seed"], lambda line: None)
+    model = first_model(work.reader, work.task, work.config, best["seed"], lambda line: None, work.rows)
     model.load_state_dict(weights, strict=False)
     user = TaskUser(model.eval(), work.reader.tokenizer, work.reader.config)
     metrics = _final(work, user)
@@ -167,7 +167,8 @@ def _export(work: Work, out: Path, record: Mapping[str, Any], seeds: list[dict[s
         "mix": None if model.mix is None else model.mix.report()}
     settings = {**record, "config": work.config.to_dict(), "examples": work.train.note,
                 "dtype": choose_dtype(work.config.dtype, work.device), "device": work.device}
-    config: dict[str, Any] = {**task_record(model, work.reader.config), "fine_tuning": settings, "results": results}
+    config: dict[str, Any] = {**task_record(model, work.reader.config), "length": work.config.length,
+                              "fine_tuning": settings, "results": results}
     (out / "config.json").unlink(missing_ok=True)
     save_tensors(out / WEIGHTS, {name: tensor.detach().float().cpu().contiguous()
                                  for name, tensor in model.state_dict().items()})
