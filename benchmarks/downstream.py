@@ -4,7 +4,8 @@
 
 FOLDER holds glue/SST-2, glue/CoLA and wsd-4words. The untrained body is drawn with the seed and tokenizer of the
 pretrained one. Every model is fine-tuned on SST-2 and CoLA with the same budget; senses are told by nearest mean
-vectors (`evaluation.sense_curves`): of each layer of a body, the best one by a part of the training occurrences, and of the words around for word vectors. The table says what it says; seconds are of training, senses of all.
+vectors (`evaluation.sense_curves`): of each layer of a body, the best one by a part of the training occurrences, and
+of the words around for word vectors. The table says what it says; seconds are of training, senses of all.
 """
 from __future__ import annotations
 

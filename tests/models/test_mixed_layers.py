@@ -1,6 +1,7 @@
 """ELMo in use by a task: a mix of frozen layers that is learned, kept in the folder, and used by `embed`."""
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ from task_cases import TASKS, reader, task_model
 
 import polysemy
 from polysemy.models.task_model import head_config
-from polysemy.models.task_use import write_task_run
+from polysemy.models.task_use import TaskUser, write_task_run
+from polysemy.text.labeled import Example, Examples
+from polysemy.text.task_rows import task_rows
 from polysemy.training.fine_tuning_config import FineTuningConfig, settled
+from polysemy.training.fine_tuning_start import first_model
 
 
 def test_elmo_is_read_through_a_mix_of_frozen_layers_unless_told_otherwise() -> None:
@@ -21,6 +25,23 @@ def test_elmo_is_read_through_a_mix_of_frozen_layers_unless_told_otherwise() -> 
     assert plain.freeze == config.model.num_layers
     for changes in ({"reading": "mean"}, {"gradual": True}, {"reinit": 1}):
         assert settled(FineTuningConfig(**changes), config.recipe, config.model, "classify", 100).freeze is None
+
+
+def test_a_new_mix_is_measured_on_the_rows_it_is_to_learn_from_and_a_known_one_is_kept() -> None:
+    start, task = reader("elmo"), TASKS["classify"]
+    examples = Examples(tuple(Example(text, None, task.labels[0], 1) for text in SENTENCES), "classify")
+    rows = task_rows(examples, start, task)
+    model = first_model(start, task, FineTuningConfig(), 0, lambda line: None, rows)
+    states = [np.concatenate(start.embed(SENTENCES, layer=layer, pooling="token")) for layer in range(3)]
+    for layer, (middle, scale) in enumerate(zip(model.mix.middle, model.mix.scale, strict=True)):
+        shown = (states[layer] - middle.numpy()) * scale.numpy()  # without the marks, which were measured too
+        assert abs(shown.mean()) < 0.2
+        assert 0.7 < shown.std() < 1.3
+    other = replace(examples, items=examples.items[:2])
+    known = TaskUser(model, start.tokenizer, start.config)
+    again = first_model(known, task, FineTuningConfig(), 0, lambda line: None, task_rows(other, known, task))
+    assert torch.equal(again.mix.middle, model.mix.middle)
+    assert torch.equal(again.mix.scale, model.mix.scale)
 
 
 def test_the_learned_mix_is_in_the_folder_and_embeds(tmp_path: Path) -> None:

@@ -149,5 +149,5 @@ def test_a_pair_is_judged_by_both_means_their_difference_and_their_product() -> 
     np.testing.assert_allclose(logits[0], wanted, atol=1e-5)
     assert not np.allclose(logits[0], logits[1])
     assert np.isfinite(logits[2]).all()
-    with pytest.raises(InputError, match="reading apart must go with pairs and static vectors, got static for classify"):
+    with pytest.raises(InputError, match="reading apart must go with pairs and static vectors, got static for"):
         head_config(Classify(labels=("no", "yes")), model.config, reading="apart")

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 from small_models import RECIPES, encoder, language_model, small_config
-from task_cases import LENGTHS, READERS, TASKS, batch, task_model
+from task_cases import LENGTHS, READERS, TASKS, batch, reader, task_model
 
 from polysemy.errors import InputError
 from polysemy.models.encoder import EncoderConfig
 from polysemy.models.pretrained import PretrainingModel, write_run
 from polysemy.models.task_model import TaskModel, head_config
-from polysemy.nn.dropout import dropout_key
+from polysemy.nn.dropout import Dropout, dropout_key
 from polysemy.objectives.task import TaskObjective
 
 
@@ -206,3 +206,12 @@ def test_the_kernels_in_bfloat16_give_nearly_the_plain_gradient(kind: str) -> No
     assert found[1][0] == pytest.approx(found[0][0], rel=0.03)
     exact, near = (torch.cat([x.flatten() for x in gradients.values()]) for _, gradients in found)
     assert float(torch.cosine_similarity(exact, near, dim=0)) > 0.99
+
+
+@pytest.mark.parametrize("name", ["bert", "lstm", "elmo"])
+def test_one_rate_of_dropout_reaches_every_place_that_drops(name: str) -> None:
+    model = TaskModel.on(reader(name).model, TASKS["classify"], head_config(TASKS["classify"], reader(name).config),
+                         dropout=0.37)
+    rates = {module.rate for module in model.body.modules() if isinstance(module, Dropout)}
+    assert rates <= {0.0, 0.37}
+    assert 0.37 in rates

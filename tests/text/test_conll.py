@@ -85,6 +85,7 @@ def test_tags_without_a_scheme_stay_as_they_are() -> None:
     ("a.conll", "a B\nb\n", "line 2 must have 2 columns like the first, got 1"),
     ("a.conll", "a\nb\n", "line 1 must have a word and its tag"),
     ("a.tsv", "a\tO\n\tO\n", "line 2 must have a word and its tag, got an empty one"),
+    ("a.tsv", "text\tlabel\na whole text\tgood\nand one\tbad\n", "a word a line.*such as 'a whole text'; for a label"),
     ("a.conll", "\n\n", "must hold examples, got none"),
     ("a.conll", "-DOCSTART- O\n\n", "must hold examples, got none"),
     ("a.jsonl", '{"tokens": ["a", "b"], "tags": ["O"]}\n', "line 1 must have as many tags as words, got 1 and 2"),

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import signal
 from collections.abc import Iterable, Sequence
@@ -15,10 +16,11 @@ import torch
 import polysemy
 from polysemy.artifact import load_tensors, read_json
 from polysemy.errors import InputError
+from polysemy.evaluation.task_metrics import task_metrics
 from polysemy.models import bert
 from polysemy.models.pretrained import PretrainingModel, write_run
 from polysemy.models.tasks import Classify, Embed
-from polysemy.text.labeled import Example, Examples, Tagged
+from polysemy.text.labeled import Example, Examples, Tagged, read_examples
 from polysemy.text.tokenizer import Tokenizer, TokenizerConfig
 from polysemy.training.fine_tuning_config import FineTuningConfig
 from polysemy.training.fine_tuning_run import Judge
@@ -83,6 +85,26 @@ def test_a_fine_tuned_folder_predicts_what_it_learned(tuned: Path) -> None:
     assert len((tuned / "metrics.jsonl").read_text().splitlines()) == results["step"] == 48
 
 
+def test_predictions_read_as_much_of_a_long_text_as_was_learned_from(start: Path, tmp_path: Path) -> None:
+    """What stands behind the length of the run would else change answers, and dev could not be judged again."""
+    long = replace(DEV, items=tuple(replace(item, text=f"{item.text} {'river hates street ' * 8}") for item in DEV))
+    results = tune(start, TASK, TRAIN, long, tmp_path / "run", SMALL.replace(epochs=2, length=9))
+    model = polysemy.load(tmp_path / "run")
+    assert model.rows_of(long).lengths.max() == 9 < model.length
+    assert accuracy(TASK, model.predict_examples(long), long) == results["metrics"]
+    (tmp_path / "run" / "config.json").write_text(
+        (tmp_path / "run" / "config.json").read_text().replace('"length": 9,\n  "fine', '"length": "x",\n  "fine'))
+    with pytest.raises(InputError, match="length must be a number of tokens from 1 on, got 'x'"):
+        polysemy.load(tmp_path / "run")
+
+
+def test_examples_without_a_label_are_refused_before_anything_is_written(start: Path, tmp_path: Path) -> None:
+    some = replace(TRAIN, items=(*TRAIN.items, Example("she", None, None, 9)))
+    with pytest.raises(InputError, match="train must have labels in all rows, got 1 without"):
+        tune(start, TASK, some, DEV, tmp_path / "run", SMALL)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_finished_run_is_not_run_again_and_no_other_takes_its_place(start: Path, tuned: Path) -> None:
     before = (tuned / "config.json").stat().st_mtime_ns
     again = tune(start, TASK, TRAIN, DEV, tuned, SMALL.replace(epochs=8))
@@ -109,7 +131,9 @@ def test_a_run_that_is_stopped_goes_on_bit_for_bit(start: Path, tmp_path: Path, 
     for at in stops:
         with pytest.raises(InterruptError, match="saved; go on with the same command"):
             tune(start, TASK, TRAIN, DEV, tmp_path / "parts", config, progress=functools.partial(stop, at=[at]))
-    parts = tune(start, TASK, TRAIN, DEV, tmp_path / "parts", config)
+    told: list[str] = []
+    parts = tune(start, TASK, TRAIN, DEV, tmp_path / "parts", config, tell=told.append)
+    assert f"goes on after step {stops[-1] if config.seeds == 1 else 5}" in told
     first, second = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
     assert [row["score"] for row in parts["epochs"]] == [row["score"] for row in whole["epochs"]]
@@ -235,6 +259,22 @@ def test_every_kind_of_task_learns_by_the_same_loop(start: Path, tmp_path: Path,
     losses = [row["loss"] for row in results["epochs"]]
     assert losses[-1] < 0.9 * losses[0]
     assert results["metrics"] == {"count": 12}
+
+
+def test_the_threshold_of_no_answer_is_tuned_on_dev_and_kept(start: Path, tmp_path: Path) -> None:
+    content = {"data": [{"paragraphs": [{"context": "she loves the river and the bank", "qas": [
+        {"id": str(number), "question": f"what does she love {number}", "is_impossible": number % 2 == 1,
+         "answers": [{"text": "river", "answer_start": 14}]} for number in range(8)]}]}]}
+    (tmp_path / "squad.json").write_text(json.dumps(content))
+    train = read_examples(tmp_path / "squad.json", "span")
+    task = task_for("span", train)
+    results = finetune(start, task, train, train, tmp_path / "out", FineTuningConfig(steps=2, dtype="float32"),
+                       judge=Judge(task_metrics, "f1"), device="cpu")
+    kept = polysemy.load(tmp_path / "out")
+    assert kept.task.threshold == read_json(tmp_path / "out" / "config.json")["task"]["threshold"] != 0.0
+    found = task_metrics(kept.task, kept.predict_examples(train), train)
+    assert all(row["score"] == row["scores"]["best_f1"] >= row["scores"]["f1"] for row in results["epochs"])
+    assert found["f1"] == found["best_f1"] == results["metrics"]["f1"] >= 0.5
 
 
 def test_what_cannot_be_trained_is_one_clear_line(start: Path, tmp_path: Path) -> None:

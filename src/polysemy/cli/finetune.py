@@ -166,8 +166,8 @@ def evaluate_task(args: argparse.Namespace, opened: Any) -> None:
     write_json(opened.path / "evaluation.json", {
         **result, "tasks": {kind_of(task): metrics},
         "files": {name: entry["sha256"] for name, entry in opened.config.get("files", {}).items()}})
-    rows = [(name.replace("_", " "), f"{value:.4f}") for name, value in metrics.items()
-            if isinstance(value, int | float)]
+    rows = [(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
+            for name, value in metrics.items() if isinstance(value, int | float)]
     emit(args, result, table((f"{kind_of(task)}, {len(examples):,} examples", "value"), rows, right="value"))
 
 

@@ -135,7 +135,7 @@ def record(model: TextModel, content: bytes) -> dict[str, Any]:
     empty, mark = np.zeros(0, np.int64), np.array([-1])
     single = model.row(mark)
     found: dict[str, Any] = {
-        "recipe": model.config.recipe, "length": model.length, "sha256": hashlib.sha256(content).hexdigest(),
+        "recipe": model.config.recipe, "length": _length(model), "sha256": hashlib.sha256(content).hexdigest(),
         "single": [single.ids.tolist(), single.segments.tolist()],
         "pad": model.tokenizer.pad_id if model.tokenizer.has("pad") else 0}
     if model.two_sided:
@@ -144,3 +144,8 @@ def record(model: TextModel, content: bytes) -> dict[str, Any]:
     assert len(model.row(empty).ids) == len(single.ids) - 1, "texts stand between marks"
     task = getattr(model, "task", None)
     return found if task is None else found | {"task": task.to_dict()}
+
+
+def _length(model: TextModel) -> int:
+    """Most tokens of a row: all that the body reads, or what a task was learned from."""
+    return min(model.length, getattr(model, "most", None) or model.length)

@@ -11,6 +11,7 @@ import numpy as np
 from polysemy.artifact import read_json
 from polysemy.errors import InputError
 from polysemy.models.tasks import Classify, Regress, task_of
+from polysemy.text.row_form import cut_pair
 from polysemy.text.tokenizer import Tokenizer
 
 MODEL, RECORD = "model.onnx", "polysemy.json"
@@ -111,7 +112,7 @@ class OnnxUser:
             parts = [first.ids[:room]]
             if others is not None:
                 second = others[i].ids
-                keep = cut(len(first.ids), len(second), room)
+                keep = cut_pair(len(first.ids), len(second), room)
                 parts = [first.ids[:keep[0]], second[:keep[1]]]
             pieces = [parts[-number - 1] if number < 0 else [number] for number in pattern]
             kinds = [np.full(len(piece), segment) for piece, segment in zip(pieces, segments, strict=True)]
@@ -133,13 +134,3 @@ class OnnxUser:
                 ids[line, :n], segments[line, :n], mask[line, :n] = *rows[i], 1
             given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": segments}
             yield group, {name: given[name] for name in self._inputs}
-
-
-def cut(a: int, b: int, room: int) -> tuple[int, int]:
-    """Lengths of two parts that fit into `room`: the longer one is cut first."""
-    if a + b <= room:
-        return a, b
-    half = room // 2
-    if a <= half:
-        return a, room - a
-    return (room - b, b) if b <= half else (room - half, half)

@@ -13,6 +13,7 @@ from polysemy.models import engine
 from polysemy.models.encoder import Encoded
 from polysemy.models.engine_rows import flat_states
 from polysemy.nn.mix_head import MixHead
+from polysemy.text.row_form import cut_pair
 from polysemy.text.tokenizer import Encoding
 from polysemy.text.words import word_spans
 
@@ -85,16 +86,6 @@ def windows(encoder: TextModel, encodings: Sequence[Encoding], others: Sequence[
             owners.append(i)
             spans.append((len(piece), 0))
     return rows, owners, spans
-
-
-def cut_pair(a: int, b: int, room: int) -> tuple[int, int]:
-    """Lengths of two parts that fit into `room`: the longer one is cut first."""
-    if a + b <= room:
-        return a, b
-    half = room // 2
-    if a <= half:
-        return a, room - a
-    return (room - b, b) if b <= half else (room - half, half)
 
 
 @torch.inference_mode()

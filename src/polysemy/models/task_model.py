@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from polysemy.artifact import load_tensors
+from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.models.carry import Carry
 from polysemy.models.depths import layers_of
@@ -52,8 +53,8 @@ def head_config(task: Task, config: PretrainingConfig, **changes: Any) -> HeadCo
     (`nn/mix_head.py`), NNLM and static vectors by the mean of all.  Of pairs static vectors are read as two means
     (InferSent's [u; v; |u - v|; u * v], Conneau et al. 2017): in one mean of both texts nothing tells them apart.
     The last matrix has a bias, but for GPT's labels and values, as transformers has it.
-    Dropout before the last matrix is 0.1 (0.3 for a mix); that of span heads is 0, as in BERT's and RoBERTa's, and that of other
-    one-sided and static bodies too.
+    Dropout before the last matrix is 0.1 (0.3 for a mix); that of span heads is 0, as in BERT's and RoBERTa's, and that
+    of other one-sided and static bodies too.
     """
     two_sided = "masked_lm" in config.heads or _is_encoder(config.model)
     other = "last" if config.recipe in READ_LAST else "mix" if config.recipe in MIXED else "mean"
@@ -184,7 +185,8 @@ class TaskModel(nn.Module):
         if self.head_config.reading == "apart":
             second = ((tensors["segments"] > 0) & (tensors["documents"] >= 0)).sum(1)
             both = torch.stack([lengths - second, second], 1).flatten()
-            u, v = pool(self.states(at, tensors), both, pooling).to(self.table.dtype).view(len(lengths), 2, -1).unbind(1)
+            means = pool(self.states(at, tensors), both, pooling).to(self.table.dtype)
+            u, v = means.view(len(lengths), 2, -1).unbind(1)
             return torch.cat([u, v, (u - v).abs(), u * v], 1)
         return pool(self.states(at, tensors), lengths, pooling).to(self.table.dtype)
 
@@ -247,13 +249,15 @@ def pooler_of(pretrained: Any) -> nn.Linear | None:
     return head.dense if isinstance(head, ClassifyHead) and head.form == "pooled" else None
 
 
-def with_dropout(config: BodyConfig, rate: float) -> BodyConfig:
-    """The same body with one rate wherever it drops anything."""
-    body: Any = config
-    if getattr(body, "transformer", None) is None:
-        return body.replace(dropout=rate)
-    return body.replace(embedding=body.embedding.replace(dropout=rate),
-                        transformer=body.transformer.replace(dropout=rate, attention_dropout=rate))
+def with_dropout(config: Any, rate: float) -> Any:
+    """The same body (its config) with `rate` in every field that is called dropout or ends so."""
+    changes: dict[str, Any] = {}
+    for name, value in vars(config).items():
+        if isinstance(value, Config):
+            changes[name] = with_dropout(value, rate)
+        elif name == "dropout" or name.endswith("_dropout"):
+            changes[name] = rate
+    return config.replace(**changes)
 
 
 def transformer_of(config: BodyConfig) -> TransformerConfig:

@@ -72,6 +72,10 @@ def _from_columns(file: LabelFile, wanted: Mapping[str, str], labels: bool) -> t
         word, tag = (_number(file, wanted.get(role), default, width) for role, default in (("text", 0), ("label", -1)))
         words = tuple(cells[word] for _, cells in rows)
         sentences.append(Tagged(words, tuple(cells[tag] for _, cells in rows) if width > 1 else None, start))
+    texts = [word for item in sentences for word in item.words if " " in word]
+    if 2 * len(texts) > sum(len(item.words) for item in sentences):
+        raise InputError(f"{file.path} must have a word a line with its tag, got texts such as {texts[0][:SHOWN]!r}; "
+                         "for a label a text use --task classify")
     return sentences, f"{width} columns, {_told(sentences)}" if sentences else ""
 
 

@@ -64,7 +64,8 @@ def read_examples(path: str | Path, kind: str, columns: str | Mapping[str, str |
 def _finished(file: LabelFile, kind: str, items: list[Any], found: str, columns: str, names: Sequence[str] = (), *,
               guessed: bool = False) -> Examples:
     if not items:
-        raise InputError(f"{file.path} must hold examples, got none; it is empty")
+        raise InputError(f"{file.path} must hold examples, got none; it "
+                         + ("has a heading alone" if names else "is empty"))
     what = {"tag": "sentence", "span": "question"}.get(kind, "example")
     note = f"{file.path}: {len(items):,} {what}{'s' * (len(items) != 1)}" + (f", {found}" if found else "")
     report, warnings = file.report, []
@@ -127,7 +128,8 @@ def _as_columns(taken: Columns) -> str:
 
 
 def _ragged(file: LabelFile, line: int, width: int, row: Sequence[str]) -> InputError:
-    return file.error(line, f"must have {width} columns like the first, got {len(row)} ({str(row)[:SHOWN]})")
+    hint = "; see that its quotation mark is closed" if any("\n" in cell for cell in row) else ""
+    return file.error(line, f"must have {width} columns like the first, got {len(row)} ({str(row)[:SHOWN]}){hint}")
 
 
 def _open(file: LabelFile, kind: str, labels: bool) -> tuple[Iterator[tuple[int, list[str]]], str]:

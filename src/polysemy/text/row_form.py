@@ -106,3 +106,13 @@ def cut_pairs(first: np.ndarray, second: np.ndarray, room: int) -> tuple[np.ndar
     b = np.where(first <= most, room - first, np.where(second <= half, second, half))
     fits = first + second <= room
     return np.where(fits, first, a), np.where(fits, second, b)
+
+
+def cut_pair(a: int, b: int, room: int) -> tuple[int, int]:
+    """`cut_pairs` of one pair."""
+    if a + b <= room:
+        return a, b
+    half = room // 2
+    if a <= half:
+        return a, room - a
+    return (room - b, b) if b <= half else (room - half, half)

@@ -38,6 +38,8 @@ class LabelFile:
 
     @classmethod
     def at(cls, path: str | Path) -> LabelFile:
+        if not Path(path).exists():
+            raise InputError(f"file must exist to be read, got {path}, which does not")
         file = TextFile.at(Path(path))
         if file.path.is_dir():
             raise InputError(f"{path} must be one file of labels and texts, got a folder; name the file")

@@ -45,7 +45,8 @@ class Budget(Config):
         for name in ("steps", "minutes", "epochs", "tokens"):
             value = getattr(self, name)
             if value is not None:
-                return f"{value:,g} {name}" if isinstance(value, float) else f"{value:,} {name}"
+                unit = name.removesuffix("s") if value == 1 else name
+                return f"{value:,g} {unit}" if isinstance(value, float) else f"{value:,} {unit}"
         raise AssertionError("a budget has an amount")
 
 

@@ -16,13 +16,11 @@ from typing import Any
 import torch
 
 from polysemy.artifact import read_folder
-from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.models.fine_tuning import opened
-from polysemy.models.recipe import BodyConfig
 from polysemy.models.sentence_vectors import SentenceVectors
 from polysemy.models.static_body import StaticConfig
-from polysemy.models.task_model import READ_LAST
+from polysemy.models.task_model import READ_LAST, with_dropout
 from polysemy.models.tasks import Embed
 from polysemy.models.text_model import TextModel
 from polysemy.nn.pooling import Pooling, normalized
@@ -92,22 +90,11 @@ def with_dropout_of(reader: TextModel, rate: float | None) -> None:
     """Give the model's body this dropout everywhere; None leaves it as it is.  Weights and config.json stay."""
     if rate is None:
         return
-    body = config_with_dropout(reader.config.model, rate).body()
+    body = with_dropout(reader.config.model, rate).body()
     body.load_state_dict(reader.model.body.state_dict())
     if getattr(reader.model.body, "symbols", None) is not None:
         body.symbols = reader.model.body.symbols
     reader.model.body = body.eval()
-
-
-def config_with_dropout(config: BodyConfig, rate: float) -> Any:
-    """The same body with `rate` in every field that is called dropout or ends so."""
-    changes: dict[str, Any] = {}
-    for name, value in vars(config).items():
-        if isinstance(value, Config):
-            changes[name] = config_with_dropout(value, rate)  # pyright: ignore[reportArgumentType]
-        elif name == "dropout" or name.endswith("_dropout"):
-            changes[name] = rate
-    return config.replace(**changes)
 
 
 def _check_out(out: Path) -> None:

@@ -117,7 +117,8 @@ class SeedRun:
         loss = self.losses[0] / self.losses[1] if self.losses[1] else math.nan
         self.losses = [0.0, 0.0]
         scores = {} if judge is None else self.judged()
-        score = scores.get(judge.headline) if judge is not None else None
+        # of answers with the threshold that this epoch would be kept with
+        score = None if judge is None else scores.get(f"best_{judge.headline}", scores.get(judge.headline))
         before = [row["score"] for row in self.history if row["score"] is not None]
         if score is None or not before or score > max(before):
             self.best = {name: tensor.clone() for name, tensor in self.learner.weights().items()}

@@ -78,6 +78,13 @@ def split_dev(train: Examples) -> tuple[Examples, Examples | None]:
     return (train, None) if not len(dev) or rest.labels != train.labels else (rest, dev)
 
 
+def check_targets(rows: TaskRows, examples: Examples) -> None:
+    """InputError for examples without a label: nothing can be learned from them, or judged by them."""
+    unknown = np.isnan(rows.targets) if rows.kind == "regress" else rows.targets < 0
+    if unknown.any():
+        raise InputError(f"{examples.path} must have labels in all rows, got {int(unknown.sum()):,} without")
+
+
 def fingerprint(*parts: Examples | None) -> str:
     """A hash of all examples, in order."""
     digest = hashlib.sha256()

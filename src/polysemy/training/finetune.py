@@ -33,6 +33,7 @@ from polysemy.training.fine_tuning_start import (
     Tell,
     as_before,
     check_shapes,
+    check_targets,
     class_weights,
     fingerprint,
     first_model,
@@ -120,9 +121,11 @@ def prepare(start: Path, task: Task, train: Examples, dev: Examples | None, conf
     tell(f"learning rate {config.learning_rate:g}, {config.batch_size} rows a step, {config.budget()}")
     rows = task_rows(train, reader, task, length=config.length)
     dev_rows = None if dev is None or judge is None else task_rows(dev, reader, task, length=config.length)
-    for found in (rows, dev_rows):
-        if found is not None and found.warning:
-            tell(found.warning)
+    for found, examples in ((rows, train), (dev_rows, dev)):
+        if found is not None and examples is not None:
+            check_targets(found, examples)
+            if found.warning:
+                tell(found.warning)
     weights = class_weights(task, train) if config.class_weights == "balanced" else None
     return Work(reader=reader, task=task, config=config, train=train, dev=dev, rows=rows, dev_rows=dev_rows,
                 judge=judge, device=choose_device(device), weights=weights)
@@ -137,6 +140,8 @@ def _seed(work: Work, out: Path, seed: int, signals: Signals, progress: Callable
     metrics = out / ("metrics.jsonl" if work.config.seeds == 1 else f"metrics-{seed}.jsonl")
     model = first_model(work.reader, work.task, work.config, seed, tell, work.rows)
     run = SeedRun(work, folder, metrics, model, seed)
+    if run.state.step:
+        tell(f"goes on after step {run.state.step:,}")
     run.go(signals, progress, tell)
     results = run.results()
     save_tensors(folder / WEIGHTS, run.best_weights())

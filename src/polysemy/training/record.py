@@ -42,8 +42,8 @@ def changes_of(folder: Path, record: Mapping[str, Any]) -> list[str]:
     changes = []
     for key in sorted(before.keys() | now.keys()):
         was, becomes = before.get(key, MISSING), now.get(key, MISSING)
-        if was == becomes or key.startswith(DESCRIBES):
-            continue
+        if was == becomes or key.startswith(DESCRIBES) or (was == MISSING and key.startswith("config.")):
+            continue  # a setting that the record lacks came with another kind, which is told, or a later version
         if key.startswith(FIXED) and not key.endswith(FREE):
             raise InputError(f"{key.removeprefix('config.')} must stay {was!r} when a run goes on, got {becomes!r}; "
                              "use a new output folder, or the old value")
