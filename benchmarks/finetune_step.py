@@ -5,7 +5,7 @@
 
 A step is batch making + forward + backward + clipping + AdamW.  Both begin with rows that are tokenized already.  The
 Trainer runs with train_sampling_strategy="group_by_length" (group_by_length in older versions), bf16 autocast where the
-processor multiplies bfloat16, fused AdamW, dropout 0.1; ours with its defaults and dropout 0.1.  The two take turns, each
+processor multiplies bfloat16, fused AdamW, dropout 0.1; ours with its defaults and dropout 0.1.  They take turns, each
 in a process of its own, for ours keeps the memory that it frees, which the Trainer does not do by itself; a second
 ratio is over a Trainer whose process keeps it too (`Trainer+k`).  The figure is the median over rounds of real (not
 padded) tokens a CPU second.

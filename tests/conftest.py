@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,13 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real data at {SHARED_DATA}; set POLYSEMY_TEST_DATA to a folder that has it")
     return SHARED_DATA
+
+
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Whatever a test draws from torch is the same in any order of the tests."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,8 @@ COMMANDS = {
     "train": "CORPUS RECIPE --columns --device --document --epochs --from --fsdp --help --json --minutes --output "
     "--overwrite --preset --replay --resume --seed --set --size --steps --strict --threads --tokenizer --tokens --unit",
     "finetune": "DIR --batch-size --class-weights --columns --dev --device --epochs --freeze --from-text --gradual "
-    "--help --json --layer-decay --learning-rate --length --metric --minutes --output --overwrite --patience --probe --reinit "
-    "--reuse-layers --seed --seeds --set --steps --task --threads --train",
+    "--help --json --layer-decay --learning-rate --length --metric --minutes --output --overwrite --patience --probe "
+    "--reinit --reuse-layers --seed --seeds --set --steps --task --threads --train",
     "predict": "DIR FILE --columns --device --help --json --threads",
     "show": "CORPUS RECIPE --document --examples --help --preset --seed --set --size --step --strict --tokenizer "
     "--unit",

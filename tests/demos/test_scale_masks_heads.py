@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from polysemy.demos import heads, masks, positions, scale, vanish
+from polysemy.demos import heads, masks, positions, scale, schedule, vanish
 from polysemy.errors import InputError
 from polysemy.nn.attention import Visibility
 from polysemy.report.demo_pictures import PICTURES, draw
@@ -111,7 +111,7 @@ def test_four_heads_beat_one_and_thirty_two() -> None:
 def test_every_demonstration_has_a_picture(name: str, scaled: dict[str, Any], tmp_path: Path) -> None:
     made: dict[str, Any] = {
         "scale": lambda: scaled, "masks": masks.masks, "heads": lambda: heads.heads([1, 8], steps=1),
-        "positions": positions.positions,
+        "positions": positions.positions, "schedule": schedule.schedule,
         "vanish": lambda: vanish.vanish(lag=2, steps=1, distances=[1, 2], size=8),
     }
     found = made[name]()
