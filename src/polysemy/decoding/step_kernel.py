@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from llvmlite import ir
-from numba import carray, types
-from numba.core import cgutils
+from numba import carray
 
-from polysemy.decoding.products import WORD, dot, given, times
+from polysemy.decoding.products import dot, given, times
 from polysemy.nn.kernels.activation import KINDS, _gelu, _gelu_tanh, _quick_gelu, _relu
-from polysemy.nn.kernels.launch import Kernel, apart, intrinsic, kernel, pointer, real, routine
+from polysemy.nn.kernels.launch import Kernel, apart, kernel, pointer, real, routine
 from polysemy.nn.kernels.launch import run as launch
+from polysemy.nn.kernels.meeting import meet
 from polysemy.nn.kernels.numbers import F, exp, larger, root
+from polysemy.nn.kernels.token_rows import turn_pairs
 
 ACTIVATIONS = KINDS
 FORMATS: dict[str, Any] = {"float32": np.float32, "bfloat16": np.uint16, "int8": np.int8}
@@ -37,52 +37,6 @@ LAYER = ("qkv", "qkv_scales", "qkv_bias", "output", "output_scales", "output_bia
          "up_scales", "up_bias", "down", "down_scales", "down_bias", "last_norm_weight", "last_norm_bias")
 """addresses of one layer"""
 WORDS, LAYER_WORDS = len(META), len(LAYER)
-SPINS, PATIENCE = 4000, 1 << 21
-"""how often a waiting thread looks before it lets others run between looks, and how often until it gives up"""
-
-
-@intrinsic
-def _count_up(typingctx: Any, address: Any) -> Any:
-    """Add 1 to the 64-bit number at an address, seen by all threads, after all that was written before."""
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        place = builder.inttoptr(values[0], WORD.as_pointer())
-        return builder.atomic_rmw("add", place, WORD(1), "seq_cst")
-    return types.int64(types.int64), code
-
-
-@intrinsic
-def _look(typingctx: Any, address: Any) -> Any:
-    """The 64-bit number at an address as other threads left it."""
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.load_atomic(builder.inttoptr(values[0], WORD.as_pointer()), "seq_cst", 8)
-    return types.int64(types.int64), code
-
-
-@intrinsic
-def _let_others(typingctx: Any) -> Any:
-    """Give the core to another thread that wants it."""
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.IntType(32), []), "sched_yield")
-        builder.call(function, [])
-        return context.get_dummy_value()
-    return types.void(), code
-
-
-@routine
-def _meet(meeting, turn, parts):
-    """Wait until every part has come here `turn` times; a part that waited too long tells all to give up."""
-    apart()
-    if parts == 1:
-        return
-    _count_up(meeting)
-    looks = 0
-    while _look(meeting) < turn * parts:
-        looks += 1
-        if looks > SPINS:
-            _let_others()
-            if looks > PATIENCE or _look(meeting + 64) != 0:
-                _count_up(meeting + 64)
-                return
 
 
 @routine
@@ -98,17 +52,6 @@ def _norm(x, weight, shift, epsilon, out):
     rstd = F(1) / root(total / F(d) + epsilon)
     for i in range(d):
         out[i] = (x[i] - mean) * rstd * weight[i] + shift[i]
-
-
-@routine
-def _turn(x, cosine, sine, layout):
-    """Each pair of coordinates turned by its angle: (i, i + half) in layout 1, neighbors in layout 2."""
-    half = cosine.shape[0]
-    for i in range(half):
-        first, second = (i, half + i) if layout == 1 else (2 * i, 2 * i + 1)
-        a, b = x[first], x[second]
-        x[first] = a * cosine[i] - b * sine[i]
-        x[second] = a * sine[i] + b * cosine[i]
 
 
 @routine
@@ -201,8 +144,8 @@ def _heads(m, layer, index, vector, scratch, number, part, parts):
         times(packed, scales, bias, vector, d + head * e, d + (head + 1) * e, keys[place])
         times(packed, scales, bias, vector, 2 * d + head * e, 2 * d + (head + 1) * e, values[place])
         if m[10]:
-            _turn(query, cosine, sine, m[10])
-            _turn(keys[place], cosine, sine, m[10])
+            turn_pairs(query, cosine, sine, m[10])
+            turn_pairs(keys[place], cosine, sine, m[10])
         _attend(query, keys, values, F(real(m[11])), scratch[1], context[head * e:(head + 1) * e])
 
 
@@ -227,10 +170,10 @@ def _layer(m, layer, index, x, h, scratch, number, part, parts):
     else:
         h[:] = x
     _heads(m, layer, index, given(h, whole, m[35]), scratch, number, part, parts)
-    _meet(meeting, turn + 1, parts)
+    meet(meeting, turn + 1, parts)
     _my_rows(_matrix(layer[3], d, d, number), _floats(layer[4], d), _floats(layer[5], d),
              given(context, whole, m[35]), outer, part, parts)
-    _meet(meeting, turn + 2, parts)
+    meet(meeting, turn + 2, parts)
     _add(x, outer)
     if m[8]:
         _norm(x, _floats(layer[14], d), _floats(layer[15], d), eps, h)
@@ -240,10 +183,10 @@ def _layer(m, layer, index, x, h, scratch, number, part, parts):
     first, last = _my_rows(_matrix(layer[8], f, d, number), _floats(layer[9], f), _floats(layer[10], f),
                            given(h, whole, m[35]), inner, part, parts)
     _activate(inner[first:last], scratch[2], m[9])
-    _meet(meeting, turn + 3, parts)
+    meet(meeting, turn + 3, parts)
     _my_rows(_matrix(layer[11], d, f, number), _floats(layer[12], d), _floats(layer[13], d),
              given(inner, whole, m[35]), outer, part, parts)
-    _meet(meeting, turn + 4, parts)
+    meet(meeting, turn + 4, parts)
     _add(x, outer)
     if not m[8]:
         _norm(x, _floats(layer[14], d), _floats(layer[15], d), eps, h)

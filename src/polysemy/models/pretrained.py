@@ -146,13 +146,19 @@ def open_run(folder: Path) -> tuple[PretrainingModel, Tokenizer, PretrainingConf
     """Model (evaluation mode), tokenizer and config of a run folder."""
     opened = read_folder(folder)
     config = PretrainingConfig.from_dict(opened.config.get("config", {}))
-    tokenizer = Tokenizer.load(opened.path)
-    if tokenizer.vocab_size > config.model.vocab_size:
-        raise InputError(f"tokenizer must have at most vocab_size {config.model.vocab_size} pieces, got "
-                         f"{tokenizer.vocab_size} in {folder}; it is not the one the model was trained with")
+    tokenizer = tokenizer_of(opened.path, config)
     model = PretrainingModel.load(config.model, config.heads, opened.file(WEIGHTS))
     know_pieces(model, tokenizer)
     return model, tokenizer, config
+
+
+def tokenizer_of(folder: Path, config: PretrainingConfig) -> Tokenizer:
+    """The tokenizer of a run folder; InputError when the model has no place for all of its pieces."""
+    tokenizer = Tokenizer.load(folder)
+    if tokenizer.vocab_size > config.model.vocab_size:
+        raise InputError(f"tokenizer must have at most vocab_size {config.model.vocab_size} pieces, got "
+                         f"{tokenizer.vocab_size} in {folder}; it is not the one the model was trained with")
+    return tokenizer
 
 
 def know_pieces(model: PretrainingModel, tokenizer: Tokenizer) -> None:

@@ -16,14 +16,13 @@ from torch import Tensor, nn
 from polysemy.artifact import read_folder
 from polysemy.errors import InputError
 from polysemy.models.carry import Carry
-from polysemy.models.pretrained import WEIGHTS, PretrainingModel, know_pieces
+from polysemy.models.pretrained import WEIGHTS, PretrainingModel, know_pieces, tokenizer_of
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.models.task_use import reader_class
 from polysemy.models.tasks import Embed, task_of
 from polysemy.models.text_model import Row, TextModel
 from polysemy.nn.pooling import POOLINGS, Pooling, pool, pooled_places
 from polysemy.text.encoding import Encoding
-from polysemy.text.tokenizer import Tokenizer
 
 SMALLEST = 1e-12
 """a vector shorter than this is zeros"""
@@ -68,10 +67,7 @@ class SentenceVectors(TextModel):
         if not isinstance(task, Embed):
             raise InputError(f"task must be Embed, got {type(task).__name__} in {folder}")
         config = PretrainingConfig.from_dict(opened.config.get("config", {}))
-        tokenizer = Tokenizer.load(opened.path)
-        if tokenizer.vocab_size > config.model.vocab_size:
-            raise InputError(f"tokenizer must have at most vocab_size {config.model.vocab_size} pieces, got "
-                             f"{tokenizer.vocab_size} in {folder}; it is not the one the model was trained with")
+        tokenizer = tokenizer_of(opened.path, config)
         model = PretrainingModel.load(config.model, (), opened.file(WEIGHTS))
         know_pieces(model, tokenizer)
         return cls(reader_class(config)(model, tokenizer, config), task)

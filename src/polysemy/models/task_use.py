@@ -15,7 +15,7 @@ from polysemy.artifact import finish, new_folder, read_folder, save_tensors
 from polysemy.errors import InputError
 from polysemy.models import predictions
 from polysemy.models.predictions import Prediction
-from polysemy.models.pretrained import WEIGHTS, know_pieces
+from polysemy.models.pretrained import WEIGHTS, know_pieces, tokenizer_of
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.models.task_model import TaskModel
 from polysemy.models.tasks import Classify, Regress, Span, Tag, Task, kind_of, reads_pairs, task_of
@@ -293,10 +293,7 @@ def open_task_run(folder: Path) -> tuple[TaskModel, Tokenizer, PretrainingConfig
                          "run: polysemy finetune")
     config = PretrainingConfig.from_dict(opened.config.get("config", {}))
     task, head = task_of(opened.config["task"]), HeadConfig.from_dict(opened.config.get("head", {}))
-    tokenizer = Tokenizer.load(opened.path)
-    if tokenizer.vocab_size > config.model.vocab_size:
-        raise InputError(f"tokenizer must have at most vocab_size {config.model.vocab_size} pieces, got "
-                         f"{tokenizer.vocab_size} in {folder}; it is not the one the model was trained with")
+    tokenizer = tokenizer_of(opened.path, config)
     model = TaskModel.load(config.model, task, head, opened.file(WEIGHTS))
     know_pieces(model, tokenizer)  # pyright: ignore[reportArgumentType]
     return model, tokenizer, config
