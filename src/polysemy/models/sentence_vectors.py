@@ -20,9 +20,8 @@ from polysemy.models.pretrained import WEIGHTS, PretrainingModel, know_pieces, t
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.models.task_use import reader_class
 from polysemy.models.tasks import Embed, task_of
-from polysemy.models.text_model import Row, TextModel
+from polysemy.models.text_model import ReadAs, TextModel
 from polysemy.nn.pooling import POOLINGS, Pooling, pool, pooled_places
-from polysemy.text.encoding import Encoding
 
 SMALLEST = 1e-12
 """a vector shorter than this is zeros"""
@@ -49,7 +48,7 @@ class SentenceModel(nn.Module):
         return {"vectors": pool(states, lengths, self.pooling)}
 
 
-class SentenceVectors(TextModel):
+class SentenceVectors(ReadAs):
     """A sentence embedder in use: `embed` pools, cuts and normalizes as it was trained to, unless told otherwise."""
 
     def __init__(self, reader: TextModel, task: Embed) -> None:
@@ -93,23 +92,6 @@ class SentenceVectors(TextModel):
             return vectors
         dimensions = dimensions or self.task.dimensions
         return finished(vectors, dimensions, self.task.normalize if normalize is None else normalize)
-
-    @property
-    def two_sided(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Whether a token is read with what stands on both sides."""
-        return self.reader.two_sided
-
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """Pieces and offsets of each text, without special tokens."""
-        return self.reader.encode(texts)
-
-    def row(self, first: np.ndarray, second: np.ndarray | None = None) -> Row:
-        """The model's input for a text, or for a pair."""
-        return self.reader.row(first, second)
-
-    def specials(self, pair: bool) -> int:
-        """Special tokens around a text or a pair."""
-        return self.reader.specials(pair)
 
 
 def finished(vectors: np.ndarray, dimensions: int | None, normalize: bool) -> np.ndarray:

@@ -19,9 +19,8 @@ from polysemy.models.pretrained import WEIGHTS, know_pieces, tokenizer_of
 from polysemy.models.recipe import PretrainingConfig
 from polysemy.models.task_model import TaskModel
 from polysemy.models.tasks import Classify, Regress, Span, Tag, Task, kind_of, reads_pairs, task_of
-from polysemy.models.text_model import Row, TextModel
+from polysemy.models.text_model import ReadAs, TextModel
 from polysemy.nn.task_heads import HeadConfig
-from polysemy.text.encoding import Encoding
 from polysemy.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ GROUP_TOKENS = 8192
 """columns that run through the model at once"""
 
 
-class TaskUser(TextModel):
+class TaskUser(ReadAs):
     """Predicts what its task asks for, and embeds as the model it was made of.  Nothing here is random.
 
     Texts run in groups of like length; which texts share a group changes no number beyond rounding.
@@ -70,22 +69,6 @@ class TaskUser(TextModel):
     def _task_model(self) -> TaskModel:
         model: Any = self.model
         return model
-
-    @property
-    def two_sided(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Whether a token is read with what stands on both sides."""
-        return self.reader.two_sided
-
-    # inputs, as the body was pretrained on them
-
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        return self.reader.encode(texts)
-
-    def row(self, first: np.ndarray, second: np.ndarray | None = None) -> Row:
-        return self.reader.row(first, second)
-
-    def specials(self, pair: bool) -> int:
-        return self.reader.specials(pair)
 
     # predictions
 

@@ -144,6 +144,25 @@ class TextModel:
                                          attention=attention)
 
 
+class ReadAs(TextModel):
+    """A model whose texts are laid out as those of `reader`, which its body was pretrained with."""
+
+    reader: TextModel
+
+    @property
+    def two_sided(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.reader.two_sided
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        return self.reader.encode(texts)
+
+    def row(self, first: np.ndarray, second: np.ndarray | None = None) -> Row:
+        return self.reader.row(first, second)
+
+    def specials(self, pair: bool) -> int:
+        return self.reader.specials(pair)
+
+
 def like_lengths(lengths: Sequence[int], batch_size: int | None) -> Iterator[np.ndarray]:
     """Indices in groups of like length, longest first, each of bounded tokens (or of `batch_size` rows)."""
     if batch_size is not None and batch_size < 1:
