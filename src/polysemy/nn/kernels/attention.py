@@ -21,8 +21,9 @@ from torch import Tensor
 from polysemy.nn.kernels.arrange import by_row, fill, pair_of, paired, rounded, turn_back, turned, write
 from polysemy.nn.kernels.dropout import kept
 from polysemy.nn.kernels.launch import apart, kernel, pointer, real, routine, run
-from polysemy.nn.kernels.numbers import F, U, exp, larger, log
+from polysemy.nn.kernels.numbers import F, U, exp, log
 from polysemy.nn.kernels.tile import LANES, ROWS, product
+from polysemy.nn.kernels.token_rows import softmax_row
 from polysemy.nn.pieces import Pieces
 
 BLOCK = 48
@@ -77,21 +78,6 @@ def _inputs(a, num_biases):
 
 
 # --- one row: `width` columns, of which those from `low` to `high` are seen
-
-
-@routine
-def _softmax(scores, low, high, width, factor):
-    """factor * scores to exp(. - largest), 0 where nothing is seen; (largest, sum)."""
-    apart()
-    largest = F(-3e38)
-    for j in range(width):
-        largest = larger(largest, scores[j] * factor if low <= j < high else F(-3e38))
-    total = F(0)
-    for j in range(width):
-        x = exp(scores[j] * factor - largest) if low <= j < high else F(0)
-        scores[j] = x
-        total += x
-    return largest, total
 
 
 @routine
@@ -201,7 +187,7 @@ def _forward_job(inputs, piece, head, queries, keys, values, turned_keys, paired
         for r in range(present):
             row = first + i + r
             low, high = _seen(inputs, piece, i + r)
-            largest, total = _softmax(scores[r], low - start, high - start, width, inputs.factor)
+            largest, total = softmax_row(scores[r], low - start, high - start, width, inputs.factor)
             inputs.sums[row, head] = largest + log(total)
             if inputs.threshold > 0:
                 _thin(scores[r], width, _key(inputs, row, head), piece[4] + start, inputs.threshold)

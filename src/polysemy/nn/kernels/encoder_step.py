@@ -122,7 +122,7 @@ def _look(m, qkv, first, count, head, out, s):
         for r in range(rows):
             line = floats(flat + 4 * r * padded, padded)
             low, high = max(0, i + r - m[10]), min(count, i + r + m[11] + 1)
-            context[r, e] = F(1) / softmax_row(line, low, high, padded, factor)
+            context[r, e] = F(1) / softmax_row(line, low, high, padded, factor)[1]
         plain_product(flat, padded, begin + 8 * d, stride, count, context.ctypes.data, e + 1, rows, e)
         for r in range(rows):
             scaled(context[r], context[r, e], out[first + i + r, head * e:(head + 1) * e])

@@ -160,7 +160,7 @@ def put(x, line):
 
 @routine
 def softmax_row(scores, low, high, width, factor):
-    """factor * scores to exp(. - largest), 0 where nothing is seen; the sum."""
+    """factor * scores to exp(. - largest), 0 where nothing is seen; (largest, sum)."""
     apart()
     largest = F(-3e38)
     for j in range(width):
@@ -170,7 +170,7 @@ def softmax_row(scores, low, high, width, factor):
         x = exp(scores[j] * factor - largest) if low <= j < high else F(0)
         scores[j] = x
         total += x
-    return total
+    return largest, total
 
 
 @routine
