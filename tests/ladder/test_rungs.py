@@ -12,7 +12,7 @@ from polysemy.errors import InputError
 from polysemy.ladder.builders import train_words_recipe
 from polysemy.ladder.rungs import RUNGS, choose
 from polysemy.ladder.settings import LadderConfig
-from polysemy.models import RECIPES, resolve
+from polysemy.models import RECIPES, load_run, resolve
 from polysemy.text.corpus import text_documents
 
 
@@ -75,3 +75,5 @@ def test_a_rung_of_words_that_was_stopped_is_made_anew(tmp_path: Path) -> None:
     again = train_words_recipe(work, rung, tmp_path / "run")  # type: ignore[arg-type]
     assert built.parameters == again.parameters
     assert not read_json(tmp_path / "run" / "config.json")["results"]["stopped"]
+    assert [path.name for _, path in again.milestones] == ["0.0625", "0.25"]
+    assert all("bank" in load_run(path) for _, path in again.milestones), "each is a whole run"

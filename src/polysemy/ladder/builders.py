@@ -108,9 +108,26 @@ def train_recipe(work: Work, rung: Rung, folder: Path) -> Built:
 def train_words_recipe(work: Work, rung: Rung, folder: Path) -> Built:
     """Train a recipe of counts or word vectors within the budget; a folder with a finished run is taken as it is.
 
-    One that was stopped is made anew: such a run does not go on.
+    Word vectors take seconds, so their curve is made of shorter runs, each with a rate that falls to its end; counts
+    have none.
     """
     from polysemy.models import load_run
+
+    record = _words_run(work, rung, folder, work.minutes)
+    results, milestones = record["results"], []
+    if rung.recipe != "ngram":
+        for part in MILESTONES:
+            path = folder / "milestones" / f"{part:g}"
+            shorter = _words_run(work, rung, path, results["seconds"] * part / 60)
+            milestones.append((float(shorter["results"]["seconds"]), path))
+    bits = PieceNgram(work.text.train, work.text.tokenizer).bits_per_byte if rung.recipe == "ngram" else None
+    return Built(model=load_run(folder), bits_per_byte=bits, seconds=float(results["seconds"]), bytes=_bytes(folder),
+                 parameters=results["parameters"], folder=folder, milestones=milestones, settings=_settings(record),
+                 remarks=["one seed"])
+
+
+def _words_run(work: Work, rung: Rung, folder: Path, minutes: float) -> dict[str, Any]:
+    """Train for at most so long, and the record of it; a run that was stopped is made anew, for it does not go on."""
     from polysemy.training.budget import Budget
     from polysemy.training.words import train_words
 
@@ -125,12 +142,8 @@ def train_words_recipe(work: Work, rung: Rung, folder: Path) -> Built:
             work.tell(f"{rung.label}: {step.fraction:.0%} of its passes or minutes", True)
 
     train_words(words_config_of(rung, work.unit), work.split.corpus("train"), folder,
-                budget=Budget(minutes=work.minutes, clock=work.clock), seed=work.seed, held_out=False, progress=show)
-    record = read_json(folder / "config.json")
-    results = record["results"]
-    bits = PieceNgram(work.text.train, work.text.tokenizer).bits_per_byte if rung.recipe == "ngram" else None
-    return Built(model=load_run(folder), bits_per_byte=bits, seconds=float(results["seconds"]), bytes=_bytes(folder),
-                 parameters=results["parameters"], folder=folder, settings=_settings(record), remarks=["one seed"])
+                budget=Budget(minutes=minutes, clock=work.clock), seed=work.seed, held_out=False, progress=show)
+    return read_json(folder / "config.json")
 
 
 def words_config_of(rung: Rung, unit: str) -> Any:

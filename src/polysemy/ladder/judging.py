@@ -115,7 +115,9 @@ def _curve(work: Work, built: Built, result: ClozeResult, found: dict[str, Any],
     quick = curve_items(work.items)
     rows = []
     for seconds, folder in built.milestones:
-        model = load_run(folder).to(work.device)
+        model = load_run(folder)
+        if hasattr(model, "to"):  # word vectors stay where they are
+            model = model.to(work.device)
         summary = judge(model, quick).summary(seed=work.seed)
         rows.append({"seconds": seconds, "accuracy": summary["accuracy"], **_loss(model, passages)})
     if rows:

@@ -55,7 +55,7 @@ class EncodedText:
     @property
     def num_tokens(self) -> int:
         """How many of the tokens are words of the vocabulary."""
-        step = 1 << 24
+        step = 1 << 20
         return sum(int(np.count_nonzero(self.tokens[at : at + step] >= 0)) for at in range(0, len(self.tokens), step))
 
     def __str__(self) -> str:

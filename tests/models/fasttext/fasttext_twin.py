@@ -24,7 +24,9 @@ class Draws:
         return 1 + (((self.next() >> 32) * window & MASK) >> 32)
 
     def word(self, table: np.ndarray) -> int:
-        return int(table[(self.next() >> 32) & (len(table) - 1)])
+        word = (self.next() >> 32) * len(table) >> 32
+        share, other = divmod(int(table[word]), 2**32)
+        return word if self.state % 2**32 < share else other
 
 
 def sentences(tokens: np.ndarray, kept_below: np.ndarray, draws: Draws) -> Iterator[list[int]]:

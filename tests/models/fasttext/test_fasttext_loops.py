@@ -10,7 +10,7 @@ from polysemy.models.fasttext.plain import KINDS, learn_plain
 from polysemy.models.fasttext.staging import Stage
 from polysemy.models.fasttext.subword_table import subword_table
 from polysemy.models.huffman import Tree, fasttext_tree
-from polysemy.models.kernels.drawing import negative_table, start_state
+from polysemy.models.kernels.drawing import alias_table, start_state
 from polysemy.models.kernels.rows import aligned
 from polysemy.models.kernels.sentences import thresholds
 from polysemy.models.kernels.tiles import TILE_ROWS
@@ -37,7 +37,7 @@ def toy() -> dict:
     return {
         "tokens": tokens, "table": table, "inputs": inputs, "outputs": outputs, "kept": thresholds(keep),
         "rows": [table.rows[table.starts[w] : table.starts[w + 1]].tolist() for w in range(len(WORDS))],
-        "negatives": negative_table(COUNTS, 0.5, bits=8), "tree": fasttext_tree(COUNTS),
+        "negatives": alias_table(COUNTS, 0.5), "tree": fasttext_tree(COUNTS),
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 import twins
 
 from polysemy.models.huffman import huffman
-from polysemy.models.kernels.drawing import negative_table
+from polysemy.models.kernels.drawing import alias_table
 from polysemy.models.kernels.rows import aligned, padded
 from polysemy.models.kernels.sentences import LONGEST, thresholds
 from polysemy.models.kernels.tiles import TILE_ROWS
@@ -38,11 +38,11 @@ def world(words: int = 30, seed: int = 1):
 @pytest.mark.parametrize("mode", ["skipgram", "cbow"])
 def test_negative_sampling_equals_its_twin(mode, least):
     tokens, counts, kept_below, inputs, outputs = world()
-    table = negative_table(counts, bits=8)
+    table = alias_table(counts)
     wanted = inputs.astype(np.float64), outputs.astype(np.float64)
     draws = twins.Draws(STATE)
     walk = twins.places(tokens, kept_below, draws, least, WINDOW,
-                        lambda: [int(table[draws.next() >> 32 & len(table) - 1]) for _ in range(NEGATIVES)])
+                        lambda: [draws.word(table) for _ in range(NEGATIVES)])
     if mode == "cbow":
         twins.cbow(*wanted, walk, twins.negative_goals, RATE)
     else:
@@ -81,7 +81,7 @@ def test_with_one_context_word_a_place_fast_and_plain_are_the_same_step():
     _, _, kept_below, inputs, outputs = world()
     kept_below[:] = 1 << 24
     tokens = np.array([3, 4, -1, 7, 1, -1, 4, 4, -1, 20, 29, -1], np.int32)
-    table = np.full(8, 15, np.int32)  # the only negative there is
+    table = np.full(8, 15, np.uint64)  # the only negative there is
     both = [(inputs.copy(), outputs.copy()), (inputs.copy(), outputs.copy())]
     rest = (1, WINDOW, np.float32(RATE), np.uint64(STATE))
     fast = [aligned(30, SIZE), aligned(30, SIZE)]
@@ -97,7 +97,7 @@ def test_with_one_context_word_a_place_fast_and_plain_are_the_same_step():
 
 def test_blocks_end_with_sentences_and_join_without_a_trace():
     tokens, counts, kept_below, inputs, outputs = world()
-    table, loop = negative_table(counts, bits=8), skipgram_negative(NEGATIVES, WIDTH)
+    table, loop = alias_table(counts), skipgram_negative(NEGATIVES, WIDTH)
     once = [aligned(30, SIZE), aligned(30, SIZE)]
     once[0][:], once[1][:] = inputs, outputs
     loop(tokens, 0, 400, 400, kept_below, table, *once, 1, WINDOW, np.float32(RATE), np.uint64(STATE))
@@ -118,6 +118,6 @@ def test_a_line_of_more_than_a_thousand_words_is_cut():
     kept_below[:] = 1 << 24
     tokens = np.zeros(2 * LONGEST + 5, np.int32)
     loop = skipgram_negative(NEGATIVES, WIDTH)
-    at, words, _ = loop(tokens, 0, 1, len(tokens), kept_below, negative_table(counts, bits=8), inputs, outputs, 1,
+    at, words, _ = loop(tokens, 0, 1, len(tokens), kept_below, alias_table(counts), inputs, outputs, 1,
                         WINDOW, np.float32(RATE), np.uint64(STATE))
     assert at == words == LONGEST

@@ -24,6 +24,12 @@ class Draws:
     def below(self, count: int) -> int:
         return ((self.next() >> 32) * count) >> 32
 
+    def word(self, table: np.ndarray) -> int:
+        """Of an alias table."""
+        word = (self.next() >> 32) * len(table) >> 32
+        share, other = divmod(int(table[word]), 2**32)
+        return word if self.state % 2**32 < share else other
+
 
 def sentences(tokens, kept_below, draws):
     """Each line's words that are kept; a generator, because windows and negatives are drawn between lines."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from polysemy.models.fasttext.staging import read_stretch, stage_words, unstage_words
 from polysemy.models.kernels.compiling import kernel
-from polysemy.models.kernels.drawing import xorshift
+from polysemy.models.kernels.drawing import drawn_word, xorshift
 from polysemy.models.kernels.sentences import draw_reach
 from polysemy.models.kernels.tiles import add_to_rows, axpy, clear, dots, errors_of, learn, prefetch
 
@@ -41,7 +41,6 @@ def cbow_negative(negatives: int, width: int):
         h, e = hidden.ctypes.data, hidden.ctypes.data + row
         one_at, x_at, o_at, s_at = one.ctypes.data, x.ctypes.data, o.ctypes.data, s.ctypes.data
         l_at, r_at = labels.ctypes.data, rates.ctypes.data
-        mask = np.uint64(len(table) - 1)
         read, loss, measured = 0, 0.0, 0
         while at < until:
             at, length, sentences, seen, state = read_stretch(
@@ -52,7 +51,7 @@ def cbow_negative(negatives: int, width: int):
             for i in range(length):
                 for k in range(negatives):
                     state = xorshift(state)
-                    drawn[i, k] = table[np.int64((state >> np.uint64(32)) & mask)]
+                    drawn[i, k] = drawn_word(state, table)
             begin = 0
             for sentence in range(sentences):
                 end = ends[sentence]

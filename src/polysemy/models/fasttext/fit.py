@@ -22,7 +22,7 @@ from polysemy.models.fasttext.labels import LabeledText
 from polysemy.models.fasttext.plain import KINDS, learn_plain
 from polysemy.models.fasttext.subword_table import SubwordTable, subword_table
 from polysemy.models.huffman import Tree, fasttext_tree
-from polysemy.models.kernels.drawing import negative_table, start_state
+from polysemy.models.kernels.drawing import alias_table, start_state
 from polysemy.models.kernels.rows import aligned, drawn
 from polysemy.models.kernels.sentences import thresholds
 from polysemy.models.progress import Progress
@@ -110,7 +110,7 @@ class _Learning:
         return cls(
             config, tokens, table, thresholds(keep_probabilities(counts, config.subsample)), inputs,
             aligned(len(words), config.size),
-            negative_table(counts, NOISE_POWER) if config.loss == "negative" else np.zeros(1, np.int32),
+            alias_table(counts, NOISE_POWER) if config.loss == "negative" else np.zeros(1, np.uint64),
             fasttext_tree(counts) if config.loss == "hierarchical" else none,
         )
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from polysemy.models.kernels.compiling import exactly
-from polysemy.models.kernels.drawing import xorshift
+from polysemy.models.kernels.drawing import drawn_word, xorshift
 from polysemy.models.kernels.sentences import LONGEST, read_sentence
 
 NEGATIVE, HIERARCHICAL, SOFTMAX = 0, 1, 2
@@ -72,13 +72,12 @@ def learn_target(bag, count, target, inputs, outputs, kind, negatives, table, pa
     loss = 0.0
     if kind == NEGATIVE:
         loss += logistic(outputs[target], h, e, True, rate)
-        mask = np.uint64(len(table) - 1)
         for _ in range(negatives):
             other = target
             draws = 0
             while other == target and draws < MOST_DRAWS:
                 state = xorshift(state)
-                other = table[np.int64((state >> np.uint64(32)) & mask)]
+                other = drawn_word(state, table)
                 draws += 1
             if other != target:
                 loss += logistic(outputs[other], h, e, False, rate)

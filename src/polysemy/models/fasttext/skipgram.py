@@ -11,7 +11,7 @@ import numpy as np
 
 from polysemy.models.fasttext.staging import read_stretch, stage_words, unstage_words
 from polysemy.models.kernels.compiling import kernel
-from polysemy.models.kernels.drawing import xorshift
+from polysemy.models.kernels.drawing import drawn_word, xorshift
 from polysemy.models.kernels.sentences import draw_reach, rows_around
 from polysemy.models.kernels.tiles import TILE_ROWS, dots, errors_of, prefetch, update
 
@@ -43,7 +43,6 @@ def skipgram_negative(negatives: int, width: int):
         first_input, first_output, row = inputs.ctypes.data, outputs.ctypes.data, np.int64(width * 4)
         learned_at, before_at = learned.ctypes.data, before.ctypes.data
         o_at, s_at, l_at, r_at = o.ctypes.data, s.ctypes.data, labels.ctypes.data, rates.ctypes.data
-        mask = np.uint64(len(table) - 1)
         read, loss, measured = 0, 0.0, 0
         while at < until:
             at, length, sentences, seen, state = read_stretch(
@@ -54,7 +53,7 @@ def skipgram_negative(negatives: int, width: int):
             for i in range(length):
                 for k in range(negatives):
                     state = xorshift(state)
-                    drawn[i, k] = table[np.int64((state >> np.uint64(32)) & mask)]
+                    drawn[i, k] = drawn_word(state, table)
             begin = 0
             for sentence in range(sentences):
                 end = ends[sentence]

@@ -3,11 +3,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from polysemy.models.kernels.compiling import inlined
+from polysemy.models.kernels.compiling import exactly, inlined
 from polysemy.runtime import seed_for
-
-TABLE_BITS = 22
-"""the table of negatives has 2**22 places, 16 MB: it stays in the last cache"""
 
 
 @inlined
@@ -30,16 +27,61 @@ def start_state(*key: int | str) -> int:
     return seed_for(*key) or 1
 
 
-def negative_table(counts: np.ndarray, power: float = 0.75, bits: int = TABLE_BITS) -> np.ndarray:
-    """int32 (2**bits,): word i fills a share count**power of the places, to within one place, in order.
+@inlined
+def drawn_word(state, table):
+    """The word that a state picks from an `alias_table`: the high half says where, the low half which of the two."""
+    word = below(state, len(table))
+    entry = table[word]
+    low = np.uint64(0xFFFFFFFF)
+    return word if (state & low) < (entry >> np.uint64(32)) else np.int64(entry & low)
 
-    word2vec.c's table has 10**8 places (400 MB). A uniform place is drawn by masking a random number. The table grows
-    for vocabularies that would have fewer than 8 places a word on average.
+
+def drawn_words(states: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """int64: `drawn_word` of many states (uint64), in NumPy."""
+    words = (states >> 32) * np.uint64(len(table)) >> 32
+    entries = table[words]
+    return np.where((states & 0xFFFFFFFF) < entries >> 32, words, entries & 0xFFFFFFFF).astype(np.int64)
+
+
+def alias_table(counts: np.ndarray, power: float = 0.75) -> np.ndarray:
+    """uint64 (words,): draws word i by its share of count**power, to within 2**-32 of a place.
+
+    The alias method (Walker 1977, Vose 1991): every place has the same chance; the high half of an entry is the share
+    of the place that belongs to its own word, out of 2**32, the low half the word that has the rest. Eight bytes a
+    word, where word2vec.c's table has 10**8 places (400 MB).
     """
     assert len(counts), "no words to draw from"
-    while (1 << bits) < 8 * len(counts):
-        bits += 1
     weights = np.maximum(counts, 0).astype(np.float64) ** power
-    ends = np.cumsum(weights)
-    places = (np.arange(1 << bits) + 0.5) * (ends[-1] / (1 << bits))
-    return np.minimum(np.searchsorted(ends, places, side="right"), len(counts) - 1).astype(np.int32)
+    weights *= len(weights) / weights.sum()
+    return _fill_places(weights)
+
+
+@exactly
+def _fill_places(weights):
+    """Give each place that is not full (its weight is below 1) the rest of one word that has more than its place."""
+    count, whole = len(weights), np.uint64(0xFFFFFFFF)
+    table = np.empty(count, np.uint64)
+    order = np.empty(count, np.int32)  # words with less than a place from the left, words with more from the right
+    few, many = 0, count
+    for word in range(count):
+        if weights[word] < 1:
+            order[few] = word
+            few += 1
+        else:
+            many -= 1
+            order[many] = word
+    while few > 0 and many < count:
+        few -= 1
+        small, large = order[few], order[many]
+        share = np.uint64(weights[small] * 4294967296.0)
+        table[small] = (min(share, whole) << np.uint64(32)) | np.uint64(large)
+        weights[large] -= 1 - weights[small]
+        if weights[large] < 1:
+            many += 1
+            order[few] = large
+            few += 1
+    for left in range(few):  # rounding leaves some; they have their places for themselves
+        table[order[left]] = (whole << np.uint64(32)) | np.uint64(order[left])
+    for left in range(many, count):
+        table[order[left]] = (whole << np.uint64(32)) | np.uint64(order[left])
+    return table

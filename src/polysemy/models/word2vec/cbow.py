@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from polysemy.models.kernels.compiling import kernel
-from polysemy.models.kernels.drawing import xorshift
+from polysemy.models.kernels.drawing import drawn_word, xorshift
 from polysemy.models.kernels.rows import FLOATS
 from polysemy.models.kernels.sentences import LONGEST, draw_reach, read_sentence, rows_around
 from polysemy.models.kernels.tiles import add_to_rows, clear, dots, errors_of, keep, learn, prefetch, sum_rows
@@ -35,7 +35,6 @@ def cbow_negative(negatives: int, width: int):
         labels[0], rates[0] = 1, rate
         first_input, first_output, row = inputs.ctypes.data, outputs.ctypes.data, np.int64(width * 4)
         x_at, o_at, s_at = x.ctypes.data, o.ctypes.data, s.ctypes.data
-        mask = np.uint64(len(table) - 1)
         words = 0
         while at < until:
             at, length, read, state = read_sentence(tokens, at, stop, kept_below, state, sentence)
@@ -43,7 +42,7 @@ def cbow_negative(negatives: int, width: int):
             for i in range(length):
                 for k in range(negatives):
                     state = xorshift(state)
-                    drawn[i, k] = table[np.int64((state >> np.uint64(32)) & mask)]
+                    drawn[i, k] = drawn_word(state, table)
             for i in range(length):
                 if i + AHEAD < length:
                     prefetch(width, first_output + sentence[i + AHEAD] * row)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from polysemy.models.kernels.drawing import drawn_words
 from polysemy.models.word2vec.config import Word2VecConfig
 from polysemy.models.word2vec.steps import Matrices
 from polysemy.runtime import random_for
@@ -25,7 +26,8 @@ class SampledLoss:
         self.targets = np.array([target for target, _ in pairs], np.int64)
         self.contexts = [context for _, context in pairs]
         if matrices.table is not None:
-            self.negatives = matrices.table[random.integers(len(matrices.table), size=(len(pairs), config.negatives))]
+            states = random.integers(2**64, size=(len(pairs), config.negatives), dtype=np.uint64)
+            self.negatives = drawn_words(states, matrices.table)
 
     def __call__(self) -> float | None:
         """Mean loss now; None where the text has no two words side by side."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from polysemy.models.kernels.compiling import exactly, inlined
-from polysemy.models.kernels.drawing import below, xorshift
+from polysemy.models.kernels.drawing import below, drawn_word, xorshift
 from polysemy.models.kernels.sentences import LONGEST, read_sentence
 from polysemy.models.word2vec.exact_softmax import learn_softmax
 
@@ -28,7 +28,7 @@ class Targets(NamedTuple):
 
     loss: int
     negatives: int
-    table: np.ndarray  # int32, a power of two long
+    table: np.ndarray  # uint64, `drawing.alias_table`
     starts: np.ndarray  # int64
     nodes: np.ndarray  # int32
     codes: np.ndarray  # int8
@@ -88,10 +88,9 @@ def learn_path(hidden, error, begin, end, nodes, codes, outputs, rate):
 def learn(hidden, error, target, targets, outputs, buffer, drawn, rate, state):
     """One step of whichever loss; returns the random state."""
     if targets.loss == NEGATIVE:
-        mask = np.uint64(len(targets.table) - 1)
         for k in range(len(drawn)):
             state = xorshift(state)
-            drawn[k] = targets.table[np.int64((state >> np.uint64(32)) & mask)]
+            drawn[k] = drawn_word(state, targets.table)
         learn_negative(hidden, error, target, drawn, outputs, rate)
     elif targets.loss == HIERARCHICAL:
         learn_path(hidden, error, targets.starts[target], targets.starts[target + 1], targets.nodes, targets.codes,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from polysemy.models.kernels.compiling import kernel
-from polysemy.models.kernels.drawing import xorshift
+from polysemy.models.kernels.drawing import drawn_word, xorshift
 from polysemy.models.kernels.sentences import LONGEST, draw_reach, read_sentence, rows_around
 from polysemy.models.kernels.tiles import TILE_ROWS, dots, errors_of, keep, prefetch, update
 
@@ -39,7 +39,6 @@ def skipgram_negative(negatives: int, width: int):
         labels[0], rates[0] = 1, rate
         first_input, first_output, row = inputs.ctypes.data, outputs.ctypes.data, np.int64(width * 4)
         o_at, s_at, l_at, r_at = o.ctypes.data, s.ctypes.data, labels.ctypes.data, rates.ctypes.data
-        mask = np.uint64(len(table) - 1)
         words = 0
         while at < until:
             at, length, read, state = read_sentence(tokens, at, stop, kept_below, state, sentence)
@@ -47,7 +46,7 @@ def skipgram_negative(negatives: int, width: int):
             for i in range(length):
                 for k in range(negatives):
                     state = xorshift(state)
-                    drawn[i, k] = table[np.int64((state >> np.uint64(32)) & mask)]
+                    drawn[i, k] = drawn_word(state, table)
             for i in range(length):
                 if i + AHEAD < length:
                     prefetch(width, first_output + sentence[i + AHEAD] * row)

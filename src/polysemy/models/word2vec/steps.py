@@ -9,7 +9,7 @@ import numpy as np
 
 from polysemy.errors import InputError
 from polysemy.models.huffman import Tree, huffman
-from polysemy.models.kernels.drawing import negative_table
+from polysemy.models.kernels.drawing import alias_table
 from polysemy.models.kernels.rows import aligned, drawn
 from polysemy.models.kernels.sentences import thresholds
 from polysemy.models.word2vec.cbow import cbow_negative
@@ -41,7 +41,7 @@ def begin(config: Word2VecConfig, counts: np.ndarray, seed: int) -> Matrices:
         raise InputError(f"loss must be negative or hierarchical for more than {MOST_WORDS:,} words, got softmax for "
                          f"{len(counts):,}; or raise min_count")
     tree = huffman(counts) if config.loss == "hierarchical" else None
-    table = negative_table(counts, config.negative_power) if config.loss == "negative" else None
+    table = alias_table(counts, config.negative_power) if config.loss == "negative" else None
     inputs = drawn(len(counts), config.size, random_for(seed, "word2vec", "begin"))
     inputs *= np.float32(2 * config.initial_range)
     return Matrices(inputs, aligned(len(counts) - (tree is not None), config.size), tree, table)
@@ -70,8 +70,8 @@ def _loop(config: Word2VecConfig, matrices: Matrices) -> tuple[Any, tuple[Any, .
         loss = {"negative": NEGATIVE, "hierarchical": HIERARCHICAL, "softmax": SOFTMAX}[config.loss]
         none = np.zeros(1, np.int32)
         parts = (tree.starts, tree.nodes, tree.codes) if tree else (none.astype(np.int64), none, none.astype(np.int8))
-        return plain, (Targets(loss, config.negatives, none if matrices.table is None else matrices.table, *parts),), (
-            cbow,)
+        table = none.astype(np.uint64) if matrices.table is None else matrices.table
+        return plain, (Targets(loss, config.negatives, table, *parts),), (cbow,)
     if tree:
         loop = cbow_hierarchical if cbow else skipgram_hierarchical
         return loop(width), (tree.starts, tree.nodes, tree.codes, int(tree.lengths.max())), ()
