@@ -150,7 +150,8 @@ def _word(argument: Tensor | int | float) -> int:
 
 def _compile(function: Callable[..., None], signature: Any, fast: bool) -> int:
     options: dict[str, Any] = {"nopython": True, "fastmath": FAST if fast else False, "error_model": "numpy"}
-    folder = code_folder(Path(__file__).parent)
+    here = Path(__file__).parent
+    folder = code_folder(*dict.fromkeys((here, Path(function.__code__.co_filename).parent)))
     with kept_in(folder):
         compiled: Any = cfunc(signature, cache=folder is not None, **options)(function)
     _alive.append(compiled)
