@@ -1,6 +1,7 @@
 """The commands finetune, predict and evaluate on a model of a task, from files to what is printed."""
 from __future__ import annotations
 
+import argparse
 import json
 import runpy
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from polysemy.artifact import read_json
+from polysemy.cli.finetune import _tell
 from polysemy.cli.main import main
 from polysemy.models import bert
 from polysemy.models.pretrained import PretrainingModel, write_run
@@ -110,6 +112,34 @@ def test_without_dev_a_part_is_held_out_and_several_seeds_are_told(files: Path, 
     out, err = capsys.readouterr()
     assert "were held out" in err
     assert "accuracy by seed" in out
+
+
+def test_too_few_examples_to_judge_are_told_as_such(files: Path, tmp_path: Path,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "few.tsv").write_text("text\tlabel\nshe loves it\tgood\nshe hates it\tbad\n")
+    assert main(["finetune", str(files / "bert"), "--task", "classify", "--train", str(tmp_path / "few.tsv"), "-o",
+                 str(tmp_path / "out"), "--steps", "2", "--seeds", "2", *FAST]) == 0
+    out, err = capsys.readouterr()
+    assert "unjudged" in err
+    assert "best" not in out
+    assert "last epoch, unjudged" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_many_metrics_stand_below_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("exact_match", "f1", "has_answer_exact_match", "has_answer_f1", "no_answer_accuracy", "best_threshold")
+    results = {"epoch": 2, "step": 9, "seconds": 1.0, "dev_examples": 7, "seeds": [{}]}
+    _tell(argparse.Namespace(output="runs/answers", json=False), {**results, "metrics": dict.fromkeys(names, 0.5)})
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) < 60
+    assert "no answer accuracy      0.5000" in lines
+
+
+def test_of_many_labels_the_f1_is_the_macro_mean(files: Path, tmp_path: Path,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "three.tsv").write_text("text\tlabel\nit is\ta\nit was\tb\nit will be\tc\n")
+    assert main(["finetune", str(files / "bert"), "--task", "classify", "--train", str(tmp_path / "three.tsv"), "-o",
+                 str(tmp_path / "out"), "--metric", "f1", *FAST]) == 2
+    assert "--metric must be accuracy | macro_f1 | matthews for this task" in capsys.readouterr().err
 
 
 WRONG = {

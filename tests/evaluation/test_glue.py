@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from polysemy.artifact import finish, new_folder
 from polysemy.errors import InputError
 from polysemy.evaluation.glue import GlueConfig, mean_of, run_glue, summary_of, table_of
 from polysemy.evaluation.glue_sets import OpenSet, find_sets, read_set
+from polysemy.training.outcome import InterruptError
 
 ONE = "sentence\tlabel\nwhat a fine day it was\t1\nnot a good one at all\t0\nfine and good indeed\t1\n"
 TWO = "index\tsentence1\tsentence2\tlabel\n0\tIt rains a lot.\tIt is wet here.\tyes\n1\tIt is dry now.\tIt rains.\tno\n"
@@ -101,8 +103,11 @@ def test_other_weights_are_another_model(data: Path, model: Path, tmp_path: Path
     with new_folder(model, overwrite=True) as folder:
         (folder / "model.safetensors").write_bytes(b"other weights")
         finish(folder, {"recipe": "bert", "config": {}})
-    run_glue([model], data, out, config, fine_tune=tuner)
-    assert len(tuner.asked) == 2
+    better = Tuner([0.9])
+    found = run_glue([model], data, out, config, fine_tune=better)
+    assert better.asked == [("RTE", 0)]
+    assert len(found["runs"]) == 2
+    assert (found["scores"]["run"]["RTE"]["score"], found["scores"]["run"]["RTE"]["seeds"]) == (0.9, 1)
 
 
 def test_a_seed_that_failed_costs_nothing_else_and_is_tried_again(data: Path, model: Path, tmp_path: Path) -> None:
@@ -133,7 +138,36 @@ def test_the_table_has_the_majority_under_the_models(data: Path, model: Path, tm
     assert header[:3] == ("model", "SST-2 accuracy", "RTE accuracy")
     assert rows[0][:3] == ("run", "60.0 ±10.0", "60.0 ±10.0")
     assert rows[1][:2] == ("majority", "66.7")
+    assert "WNLI" not in found["note"]
+    (data / "RTE").rename(data / "WNLI")
+    found = run_glue([model], data, tmp_path / "glue.json", GlueConfig(seeds=2), fine_tune=Tuner([0.5, 0.7]))
     assert "WNLI is left out" in found["note"]
+
+
+@pytest.mark.parametrize("stop", [InterruptError(signal.SIGTERM, "saved in a folder that is gone", saved=True),
+                                  KeyboardInterrupt()])
+def test_a_stop_says_what_is_kept_and_how_it_goes_on(data: Path, model: Path, tmp_path: Path,
+                                                     stop: BaseException) -> None:
+    tuner = Tuner([0.5])
+
+    def stopped(folder: Path, one: OpenSet, out: Path, seed: int, config: GlueConfig) -> dict[str, Any]:
+        if one.name == "RTE":
+            raise stop
+        return tuner(folder, one, out, seed, config)
+
+    with pytest.raises(InterruptError, match=r"in run on RTE, seed 0, .* 1 finished result in .*glue\.json") as caught:
+        run_glue([model], data, tmp_path / "glue.json", GlueConfig(seeds=1), fine_tune=stopped)
+    assert caught.value.exit_code == 128 + (2 if isinstance(stop, KeyboardInterrupt) else 15)
+    run_glue([model], data, tmp_path / "glue.json", GlueConfig(seeds=1), fine_tune=tuner)
+    assert tuner.asked == [("SST-2", 0), ("RTE", 0), ("nearness", 0)]
+
+
+def test_a_set_of_many_labels_has_the_macro_mean(data: Path, model: Path, tmp_path: Path) -> None:
+    for part in ("train", "dev"):
+        (data / "no-set" / f"{part}.tsv").write_text(ONE + "neither this nor that\t2\n")
+    found = run_glue([model], data, tmp_path / "glue.json", GlueConfig(seeds=1), fine_tune=Tuner([0.5]))
+    assert found["sets"]["no-set"]["metrics"] == ["accuracy", "macro_f1"]
+    assert "no-set accuracy/macro F1" in table_of(found)[0]
 
 
 def test_results_never_replace_another_file(data: Path, model: Path, tmp_path: Path) -> None:

@@ -137,6 +137,18 @@ def test_a_stopped_run_ends_with_the_same_weights(start: Path, tmp_path: Path) -
         assert found[name].equal(tensor), name
 
 
+def test_a_finished_run_is_not_run_again_and_other_texts_are_refused(start: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    config, out = SMALL.replace(epochs=1), tmp_path / "run"
+    results = train_embedder(start, same_meaning(), out, config, device="cpu", tell=told.append)
+    assert train_embedder(start, same_meaning(), out, config, device="cpu", tell=told.append) == results
+    assert told == ["learning rate 0.003, 8 pairs a step, 1 epoch", f"{out} is done"]
+    with pytest.raises(InputError, match=r"epochs must be 1\.0 as in the run"):
+        train_embedder(start, same_meaning(), out, config.replace(epochs=2), device="cpu")
+    with pytest.raises(InputError, match="text must be that of the run"):
+        train_embedder(start, scored(), out, config, device="cpu")
+
+
 def test_models_that_read_from_left_to_right_give_their_last_token(tmp_path: Path) -> None:
     train_embedder(run_folder(tmp_path / "gpt", "gpt"), same_meaning(), tmp_path / "run", SMALL.replace(epochs=1))
     model = polysemy.load(tmp_path / "run")

@@ -288,6 +288,12 @@ def test_what_cannot_be_trained_is_one_clear_line(start: Path, tmp_path: Path) -
         FineTuningConfig(epochs=1, steps=3)
     with pytest.raises(InputError, match="at least two to be learned"):
         task_for("classify", Examples(tuple(item for item in ITEMS if item.label == "bad"), "classify", "one"))
+    told: list[str] = []
+    with pytest.raises(InputError, match="length must be at most 48, the tokens that this model reads at once, got 49"):
+        tune(start, TASK, TRAIN, DEV, tmp_path / "run", SMALL.replace(length=49), tell=told.append)
+    with pytest.raises(InputError, match="length must be at least 3"):
+        tune(start, TASK, TRAIN, DEV, tmp_path / "run", SMALL.replace(length=2), tell=told.append)
+    assert told == []
     with pytest.raises(InputError, match="--task must be classify for single texts"):
         task_for("pair", TRAIN)
     assert not (tmp_path / "run").exists()

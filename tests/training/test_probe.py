@@ -158,7 +158,7 @@ def test_what_cannot_be_probed_is_told() -> None:
 def test_scores_are_those_of_scikit_learn_by_hand() -> None:
     found = label_scores(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]))
     assert found["accuracy"] == 0.75
-    assert found["f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert found["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
     assert found["matthews"] == pytest.approx(2 / 12**0.5)
 
 
@@ -172,5 +172,5 @@ def test_a_folder_holds_the_numbers_and_the_picture(tmp_path: Path) -> None:
     assert svg.startswith("<svg")
     assert "http://www.w3.org/2000/svg" in svg
     heading, rows = table_rows(found)
-    assert heading == ("", "accuracy", "f1", "matthews")
+    assert heading == ("", "accuracy", "macro f1", "matthews")
     assert [row[0].rstrip(" *") for row in rows] == ["majority", "static", "layer 0", "layer 1", "layer 2"]

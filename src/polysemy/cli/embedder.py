@@ -35,7 +35,7 @@ def embed(args: argparse.Namespace) -> None:
         judge = judge_of(dev)
     with TrainingProgress(f"{Path(args.model).name} -> {Path(args.output).name}") as progress:
         results = train_embedder(args.model, examples, args.output, config, judge=judge, seed=args.seed,
-                                 device=args.device, progress=progress)
+                                 device=args.device, progress=progress, tell=note)
     rows = [(name, f"{results['before'][name]:.4f}", f"{value:.4f}") for name, value in results["scores"].items()]
     text = table(("on held-out pairs", "before", "after"), rows, right="before,after") + "\n" if rows else ""
     emit(args, {"output": str(args.output), **results},

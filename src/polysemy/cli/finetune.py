@@ -17,6 +17,9 @@ SWITCHES = ("gradual", "probe")
 NOT_OF_EMBED = ("steps", "minutes", "layer_decay", "freeze", "reinit", "reuse_layers", "patience", "class_weights",
                 "metric")
 
+MOST_COLUMNS = 4
+"""metrics that stand beside each other; more stand below each other"""
+
 
 def finetune(args: argparse.Namespace) -> None:
     """Fine-tune, or go on where the same command stopped; prints what the model reached."""
@@ -81,17 +84,23 @@ def _check_metric(judge: Any, task: Any) -> None:
     """InputError for a metric that this task does not have, before anything is trained."""
     names = {"Classify": ("accuracy", "f1", "macro_f1", "matthews"), "Regress": ("pearson", "spearman"),
              "Tag": ("f1", "precision", "recall", "accuracy"), "Span": ("f1", "exact_match")}[type(task).__name__]
+    if len(getattr(task, "labels", ())) > 2 and "macro_f1" in names:
+        names = tuple(name for name in names if name != "f1")  # is that of one label against one other
     if judge.headline not in names:
         raise InputError(f"--metric must be {' | '.join(names)} for this task, got {judge.headline!r}")
 
 
 def _tell(args: argparse.Namespace, results: dict[str, Any]) -> None:
-    metrics = {name: value for name, value in results["metrics"].items() if isinstance(value, int | float)}
-    header = ("model", "best epoch", "steps", "seconds", *(name.replace("_", " ") for name in metrics))
-    row = (args.output, results["epoch"], f"{results['step']:,}", f"{results['seconds']:.1f}",
-           *(f"{value:.4f}" for value in metrics.values()))
-    lines = [table(header, [row], right=",".join(header[1:]))]
-    if len(results["seeds"]) > 1:
+    metrics = {name.replace("_", " "): f"{value:.4f}" for name, value in results["metrics"].items()
+               if isinstance(value, int | float)}
+    facts = {"model": str(args.output), "best epoch" if metrics else "last epoch": str(results["epoch"]),
+             "steps": f"{results['step']:,}", "seconds": f"{results['seconds']:.1f}"}
+    wide = len(metrics) > MOST_COLUMNS
+    header = tuple(facts) if wide else (*facts, *metrics)
+    lines = [table(header, [[(facts | metrics)[name] for name in header]], right=",".join(header[1:]))]
+    if wide:
+        lines += ["", table((f"{results['dev_examples']:,} examples of dev", "value"), metrics.items(), right="value")]
+    if len(results["seeds"]) > 1 and results["median"] is not None:
         scores = ", ".join(f"{one['score']:.4f}" for one in results["seeds"] if one["score"] is not None)
         lines.append(f"{results['headline']} by seed: {scores}; median {results['median']:.4f}, standard deviation "
                      f"{results['spread'] or 0:.4f}; the best is kept")

@@ -23,6 +23,4 @@ def glue(args: argparse.Namespace) -> None:
     lines = ["", table(header, rows, right=",".join(header[1:])), "", found["note"]]
     if found["missing"]:
         lines.append(f"not found in {args.data}: {', '.join(found['missing'])}")
-    errors = [f"{run['model']} on {run['set']}, seed {run['seed']}: {run['error']}"
-              for run in found["runs"] if "error" in run]
-    emit(args, found, "\n".join([*lines, *errors, f"results: {args.output}"]))
+    emit(args, found, "\n".join([*lines, *found["errors"], f"results: {args.output}"]))

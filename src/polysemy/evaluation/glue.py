@@ -6,6 +6,7 @@ control what no learning at all would score. Fine-tuned weights are not kept.
 """
 from __future__ import annotations
 
+import signal
 import statistics
 import tempfile
 import time
@@ -19,9 +20,10 @@ from typing import Any
 from polysemy.artifact import read_folder, read_json, sha256, write_json
 from polysemy.config import Config
 from polysemy.errors import InputError
-from polysemy.evaluation.glue_sets import GLUE, LEFT_OUT, GlueSet, OpenSet, find_sets, read_set
+from polysemy.evaluation.glue_sets import LEFT_OUT, GlueSet, OpenSet, find_sets, read_set
 from polysemy.evaluation.task_metrics import majority_metrics
 from polysemy.runtime import environment
+from polysemy.training.outcome import InterruptError
 
 FORMAT = 1
 MAJORITY = "majority"
@@ -86,6 +88,8 @@ class _Battery:
     def __init__(self, out: Path, config: GlueConfig, fine_tune: FineTune, tell: Tell) -> None:
         self.out, self.config, self.fine_tune, self.tell = out, config, fine_tune, tell
         self.found: dict[str, Any] = {}
+        self.asked: list[dict[str, Any]] = []
+        """identities of the runs of this call; the file may hold others, of other models, data or settings"""
 
     def begin(self, opened: Sequence[OpenSet], missing: Sequence[str], data: Path) -> None:
         old = _old(self.out)
@@ -102,6 +106,7 @@ class _Battery:
         settings = {name: value for name, value in self.config.to_dict().items()
                     if name not in ("tasks", "seeds", "kind")}
         identity = {"model": label, "set": one.name, "seed": seed, "key": key, "settings": settings}
+        self.asked.append(identity)
         runs = self.found["runs"]
         if any(_same(run, identity) and "error" not in run for run in runs):
             self.tell(f"{label} on {one.name}, seed {seed}: done before")
@@ -112,6 +117,11 @@ class _Battery:
         try:
             with tempfile.TemporaryDirectory(prefix="polysemy-glue-") as work:
                 result = self.fine_tune(folder, one, Path(work) / "run", seed, self.config)
+        except (InterruptError, KeyboardInterrupt) as stop:
+            kept = sum("error" not in run for run in runs)
+            message = f"stopped in {label} on {one.name}, seed {seed}, which will begin anew; {kept} finished " \
+                      f"result{'s' * (kept != 1)} in {self.out}, the same command goes on"
+            raise InterruptError(getattr(stop, "number", signal.SIGINT), message, saved=True) from stop
         except (InputError, RuntimeError) as error:
             result = {"error": " ".join(str(error).split()) or type(error).__name__}
         runs.append({**identity, **result, "wall_seconds": round(time.perf_counter() - start, 3)})
@@ -124,16 +134,16 @@ class _Battery:
     def finish(self, labels: Sequence[str]) -> dict[str, Any]:
         """Medians, spreads and means over the runs that this call asked for."""
         sets = self.found["sets"]
-        settings = {name: value for name, value in self.config.to_dict().items()
-                    if name not in ("tasks", "seeds", "kind")}
-        mine = [run for run in self.found["runs"] if run["settings"] == settings and run["seed"] < self.config.seeds]
+        mine = [run for run in self.found["runs"] if any(_same(run, identity) for identity in self.asked)]
         scores = {label: {name: summary_of([run for run in mine if (run["model"], run["set"]) == (label, name)],
                                            about["metrics"]) for name, about in sets.items()} for label in labels}
         floor = {name: {"score": _mean([about["majority"][metric] for metric in about["metrics"]])}
                  for name, about in sets.items()}
         self.found["scores"] = scores
+        self.found["errors"] = [f"{run['model']} on {run['set']}, seed {run['seed']}: {run['error']}"
+                                for run in mine if "error" in run]
         self.found["mean"] = {label: mean_of(found) for label, found in {**scores, MAJORITY: floor}.items()}
-        self.found["note"] = note_of(list(sets))
+        self.found["note"] = note_of(list(sets), left_out=LEFT_OUT not in self.found["missing"])
         write_json(self.out, self.found)
         return self.found
 
@@ -162,10 +172,10 @@ def mean_of(found: Mapping[str, Mapping[str, Any]]) -> float | None:
     return None if any(score is None for score in scores) else _mean([score for score in scores if score is not None])
 
 
-def note_of(names: Sequence[str]) -> str:
-    """What the mean is a mean of."""
+def note_of(names: Sequence[str], *, left_out: bool) -> str:
+    """What the mean is a mean of; `left_out`: the set that is custom to leave out is there."""
     text = f"mean of {', '.join(names)}; dev sets at their best epoch"
-    if LEFT_OUT not in names and any(name in GLUE for name in names):
+    if left_out and LEFT_OUT not in names:
         text += f"; {LEFT_OUT} is left out, as is the custom: its dev set contradicts its training set"
     return text
 
@@ -185,7 +195,8 @@ def table_of(found: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str,
     return header, rows
 
 
-SHORT = {"matthews": "Matthews", "accuracy": "accuracy", "f1": "F1", "pearson": "Pearson", "spearman": "Spearman"}
+SHORT = {"matthews": "Matthews", "accuracy": "accuracy", "f1": "F1", "macro_f1": "macro F1", "pearson": "Pearson",
+         "spearman": "Spearman"}
 
 
 def _cell(scores: Mapping[str, Any], metrics: Sequence[str]) -> str:

@@ -49,7 +49,6 @@ GLUE: dict[str, Known] = {
     "WNLI": Known(kind="pair", metrics=("accuracy",)),
 }
 """in the order of the published tables (Wang et al. 2019, table 1, without the diagnostic set)"""
-OWN_METRICS = {"classify": ("accuracy", "f1"), "pair": ("accuracy", "f1"), "regress": ("pearson", "spearman")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +109,14 @@ def read_set(one: GlueSet) -> OpenSet:
     kind = one.known.kind if one.known else kind_of_file(one.train)
     train, dev = read_examples(one.train, kind), read_examples(one.dev, kind)
     return OpenSet(name=one.name, kind=kind, task=task_for(kind, train, dev), train=train, dev=dev,
-                   metrics=one.known.metrics if one.known else OWN_METRICS[kind])
+                   metrics=one.known.metrics if one.known else _own_metrics(kind, len(train.labels)))
+
+
+def _own_metrics(kind: str, labels: int) -> tuple[str, ...]:
+    """What a set that is not GLUE's is judged by."""
+    if kind == "regress":
+        return "pearson", "spearman"
+    return "accuracy", "f1" if labels == 2 else "macro_f1"
 
 
 def kind_of_file(path: Path) -> str:

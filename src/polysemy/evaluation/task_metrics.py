@@ -31,8 +31,8 @@ def headline(task: Any) -> str:
 def task_metrics(task: Any, predictions: Sequence[Any], examples: Iterable[Any]) -> dict[str, Any]:
     """Plain values by name. A prediction belongs to the example at its place.
 
-    classify: accuracy, f1 (with two labels that of the last, which counts as the positive one; else the macro mean),
-    macro_f1, matthews. regress: pearson, spearman (0 where either side is constant). tag: accuracy of words, and with
+    classify: accuracy, f1 (with two labels only: that of the last, which counts as the positive one), macro_f1,
+    matthews. regress: pearson, spearman (0 where either side is constant). tag: accuracy of words, and with
     entities precision, recall, f1. span: exact_match, f1, the same for questions with and without an answer, and where
     predictions know the score of no answer best_threshold and best_f1.
 
@@ -45,18 +45,18 @@ def task_metrics(task: Any, predictions: Sequence[Any], examples: Iterable[Any])
 
 
 def class_scores(found: Sequence[str], gold: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
-    """{accuracy, f1, macro_f1, matthews} of labels; see `task_metrics`."""
+    """{accuracy, f1 (of two labels), macro_f1, matthews} of labels; see `task_metrics`."""
     metrics = _sklearn()
     accuracy = float(np.mean([a == b for a, b in zip(found, gold, strict=True)]))
     gold, found, labels = [str(x) for x in gold], [str(x) for x in found], [str(x) for x in labels]
     with warnings.catch_warnings():  # of one class only: the values are right, zero
         warnings.simplefilter("ignore")
         macro = float(metrics.f1_score(gold, found, labels=labels, average="macro", zero_division=0))
-        f1 = macro
+        one = {}
         if len(labels) == 2:
-            f1 = float(metrics.f1_score(gold, found, labels=labels[-1:], average="macro", zero_division=0))
+            one["f1"] = float(metrics.f1_score(gold, found, labels=labels[-1:], average="macro", zero_division=0))
         matthews = float(metrics.matthews_corrcoef(gold, found))
-    return {"accuracy": accuracy, "f1": f1, "macro_f1": macro, "matthews": matthews}
+    return {"accuracy": accuracy, **one, "macro_f1": macro, "matthews": matthews}
 
 
 def correlations(found: Sequence[float], gold: Sequence[float]) -> dict[str, float]:

@@ -86,4 +86,4 @@ def table_rows(result: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[s
     controls = [(name, *(f"{scores[key]:.4f}" for key in names)) for name, scores in result["controls"].items()]
     rows = [(f"layer {row['layer']}" + (" *" if row["layer"] == result["best"] else ""),
              *(f"{row[key]:.4f}" for key in names)) for row in result["layers"]]
-    return ("", *names), [*controls, *rows]
+    return ("", *(name.replace("_", " ") for name in names)), [*controls, *rows]

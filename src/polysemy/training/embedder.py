@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from polysemy.artifact import read_folder
+from polysemy.artifact import read_folder, read_json
 from polysemy.errors import InputError
 from polysemy.models.fine_tuning import opened
 from polysemy.models.sentence_vectors import SentenceVectors
@@ -27,8 +27,10 @@ from polysemy.nn.pooling import Pooling, normalized
 from polysemy.runtime import choose_device, environment
 from polysemy.text.sentence_batches import SentenceBatches
 from polysemy.text.sentence_examples import SentenceExamples, rows_of_texts
+from polysemy.training.budget import Budget
 from polysemy.training.embedder_config import EmbedderConfig, settled
 from polysemy.training.embedder_run import EmbedderRun, Judge
+from polysemy.training.fine_tuning_start import Tell, check_length
 from polysemy.training.lock import folder_lock
 from polysemy.training.loop import Step
 from polysemy.training.signals import Signals
@@ -40,21 +42,29 @@ log = logging.getLogger(__name__)
 
 def train_embedder(start: str | Path, train_on: SentenceExamples, out: str | Path,
                    config: EmbedderConfig = EmbedderConfig(), *, judge: Judge | None = None, seed: int = 0,
-                   device: str = "auto", progress: Callable[[Step], None] | None = None) -> dict[str, Any]:
+                   device: str = "auto", progress: Callable[[Step], None] | None = None,
+                   tell: Tell = lambda line: None) -> dict[str, Any]:
     """Train the model of the run folder `start` into an embedder in the new run folder `out`; returns its results.
 
     train_on  pairs, scored pairs or sentences: `text.sentence_examples`
     judge     scores of an embedder, `spearman` among them: `evaluation.sentence_similarity.judge_of(dev)`
     seed      of the order of the pairs and of dropout; same seed, threads and dtype: same weights
+    tell      is given a line for what was chosen
 
     Stopped by a signal (InterruptError) and called again it goes on from its last checkpoint, with the weights of an
-    uninterrupted run.  InputError for bad settings, a folder in use, or other data than before.
+    uninterrupted run.  A finished run is not run again.  InputError for bad settings, a folder in use, or other data
+    than before.
     """
     out = Path(out)
     _check_out(out)
     model = opened(start)
     reader: TextModel = getattr(model, "reader", model)  # of what was trained for a task only the body is kept
+    check_length(config.length, reader)
     config = settled(config, train_on, reader)
+    record = _record(Path(start), config, train_on, seed)
+    if (done := _done(out, record)) is not None:
+        tell(f"{out} is done")
+        return done
     task = Embed(pooling=config.pooling or usual_pooling(model), normalize=config.normalize,
                  dimensions=config.dimensions, temperature=config.temperature)
     if reader is model and isinstance(reader.config.model, StaticConfig):
@@ -63,10 +73,11 @@ def train_embedder(start: str | Path, train_on: SentenceExamples, out: str | Pat
     embedder = SentenceVectors(reader, task)
     _check_sizes(config, reader)
     batches = _batches(reader, train_on, config, seed)
+    tell(f"learning rate {config.learning_rate:g}, {batches.batch_size} pairs a step, {Budget(epochs=config.epochs)}")
     with Signals() as signals:
         (out / "checkpoints").mkdir(parents=True, exist_ok=True)
         with folder_lock(out):
-            run = EmbedderRun(out, config, embedder, batches, judge, _record(Path(start), config, train_on, seed))
+            run = EmbedderRun(out, config, embedder, batches, judge, record)
             run.prepare(seed, choose_device(device))
             run.go(signals, progress)
             return run.export()
@@ -100,8 +111,28 @@ def with_dropout_of(reader: TextModel, rate: float | None) -> None:
 def _check_out(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"output folder must be a folder, got the file {out}")
-    if (out / "config.json").exists() or (out.is_dir() and any(out.iterdir()) and not (out / "checkpoints").is_dir()):
+    known = (out / "config.json").exists() or (out / "checkpoints").is_dir()
+    if out.is_dir() and not known and any(out.iterdir()):
         raise InputError(f"output folder must be new or empty, got {out}; choose another name or remove it")
+
+
+def _done(out: Path, record: dict[str, Any]) -> dict[str, Any] | None:
+    """The results of a run that was finished with the same data and settings; InputError when it was another."""
+    if not (out / "config.json").is_file():
+        return None
+    config = read_json(out / "config.json")
+    old = config.get("embedder") if isinstance(config, dict) else None
+    if not isinstance(old, dict):
+        raise InputError(f"output folder must be new or empty, got {out}, which holds a model; choose another name")
+    for key, name in (("start", "model"), ("text_hash", "text"), ("seed", "seed")):
+        if old.get(key) != record[key]:
+            raise InputError(f"{name} must be that of the run in {out}, got another; use a new output folder")
+    before = old.get("config", {})
+    for key, value in json.loads(json.dumps(record["config"])).items():
+        if before.get(key) != value:
+            raise InputError(f"{key} must be {before.get(key)} as in the run in {out}, got {value}; use a new output "
+                             "folder")
+    return config["results"]
 
 
 def _check_sizes(config: EmbedderConfig, reader: TextModel) -> None:
@@ -109,15 +140,18 @@ def _check_sizes(config: EmbedderConfig, reader: TextModel) -> None:
     for d in config.prefixes:
         if d > size:
             raise InputError(f"prefixes must be at most the {size} numbers of a vector, got {d}")
+    assert config.length is not None
     if config.length <= reader.specials(False):
         raise InputError(f"length must be above {reader.specials(False)} special tokens, got {config.length}")
 
 
 def _batches(reader: TextModel, examples: SentenceExamples, config: EmbedderConfig, seed: int) -> SentenceBatches:
+    assert config.length is not None
     rows, cut = rows_of_texts(reader, examples.texts, config.length)
     if cut:
-        log.warning("%d of %d texts are longer than %d tokens and are cut there in training; raise --length to read "
-                    "them whole", cut, len(rows), min(config.length, reader.length))
+        more = "" if config.length >= reader.length else "; raise --length to read them whole"
+        log.warning("%d of %d texts are longer than %d tokens and are cut there in training%s", cut, len(rows),
+                    min(config.length, reader.length), more)
     pad = reader.tokenizer.pad_id if reader.tokenizer.has("pad") else 0
     return SentenceBatches(rows, examples.pairs, examples.scores, batch_size=config.batch_size, seed=seed, pad_id=pad)
 

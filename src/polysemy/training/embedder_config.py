@@ -1,6 +1,7 @@
 """Settings of training a sentence embedder, and what is chosen where nothing was said."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,8 @@ from polysemy.errors import InputError
 from polysemy.models.text_model import TextModel
 from polysemy.text.sentence_examples import SentenceExamples
 from polysemy.training.fine_tuning_config import EXAMPLES_SHOWN, FEWEST_EPOCHS, MOST_EPOCHS, usual_rate
+
+TEXT_TOKENS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +40,8 @@ class EmbedderConfig(Config):
     """pairs, each of which has all others of its batch as negatives"""
     chunk_size: int | None = None
     """texts whose graph is held at once: larger batches in the same memory, the same gradient, a third more work"""
-    length: int = 64
-    """most tokens of a text in training"""
+    length: int | None = None
+    """most tokens of a text in training; none: 64"""
     dropout: float | None = None
     """none: 0.1 for twins, which learn from nothing else; else as the model was trained"""
     warmup_rate: float = 0.1
@@ -51,7 +54,7 @@ class EmbedderConfig(Config):
     def check(self) -> None:
         for name in ("epochs", "learning_rate"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 raise InputError(f"{name} must be above 0, got {value}")
         for name in ("batch_size", "chunk_size", "evaluate_every"):
             value = getattr(self, name)
@@ -82,4 +85,4 @@ def settled(config: EmbedderConfig, examples: SentenceExamples, reader: TextMode
     epochs = 1.0 if plain else float(min(max(-(-EXAMPLES_SHOWN // len(examples)), FEWEST_EPOCHS), MOST_EPOCHS))
     rate = usual_rate(reader.config.recipe, reader.config.model) / (2 if plain else 1)
     return config.replace(loss=loss, dropout=dropout, epochs=config.epochs or epochs,
-                          learning_rate=config.learning_rate or rate)
+                          learning_rate=config.learning_rate or rate, length=config.length or TEXT_TOKENS)

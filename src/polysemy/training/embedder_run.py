@@ -50,6 +50,7 @@ class EmbedderRun:
         c = self.config
         epoch = max(1, -(-len(self.batches.examples) // self.batches.batch_size))
         assert c.learning_rate is not None
+        assert c.length is not None
         self.training = TrainingConfig(
             learning_rate=c.learning_rate, batch_size=self.batches.batch_size, length=max(8, c.length),
             warmup_rate=c.warmup_rate, weight_decay=c.weight_decay, clip=c.clip, dtype=c.dtype, beta2=0.999,
@@ -62,7 +63,7 @@ class EmbedderRun:
         self.learner = Learner.make(model, objective, self.training, world=World(device=device), seed=seed)
         self.embedder.model.to(self.learner.world.device)
         self.checkpoints.clean()
-        changes = changes_of(self.checkpoints.folder, self.record)
+        changes = changes_of(self.checkpoints.folder, self.record, start="model", new_text="")
         found = self.checkpoints.newest()
         if found is not None:
             if changes:

@@ -19,11 +19,11 @@ def card(config: Mapping[str, Any]) -> str:
         "budget": budget, "learning rate, rows a step": f"{settings['learning_rate']:g}, {settings['batch_size']}",
         "steps, tokens": f"{results['step']:,}, {results['tokens']:,}",
         "training seconds": f"{results['seconds']:,.1f}", "threads, number format": f"{run['threads']}, {run['dtype']}",
-        "best epoch": str(results["epoch"]),
+        "best epoch" if results["score"] is not None else "last epoch, unjudged": str(results["epoch"]),
         **{name.replace("_", " "): f"{value:.4f}" for name, value in results["metrics"].items()
            if isinstance(value, float)},
     }
-    if len(results["seeds"]) > 1:
+    if len(results["seeds"]) > 1 and results["median"] is not None:
         scores = ", ".join(f"{one['score']:.4f}" for one in results["seeds"] if one["score"] is not None)
         facts[f"{results['headline']} by seed"] = scores
         facts["median, standard deviation"] = f"{results['median']:.4f}, {results['spread']:.4f}"

@@ -151,6 +151,13 @@ def _some_batches(rows: TaskRows, task: Task, device: torch.device) -> Iterator[
         yield objective.tensors(collate(rows, numbers, numbers), device)
 
 
+def check_length(length: int | None, reader: TextModel) -> None:
+    """InputError for rows that are longer than what the model reads at once."""
+    if length is not None and length > reader.length:
+        raise InputError(f"length must be at most {reader.length}, the tokens that this model reads at once, got "
+                         f"{length}; use a shorter one, or a model that was trained on longer rows")
+
+
 def check_shapes(reader: TextModel, task: Task, config: FineTuningConfig) -> None:
     """InputError for settings that do not fit the model: layers to freeze, to reuse, to begin anew."""
     reading = {} if config.reading is None else {"reading": config.reading}

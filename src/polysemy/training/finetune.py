@@ -32,6 +32,7 @@ from polysemy.training.fine_tuning_run import Judge, SeedRun
 from polysemy.training.fine_tuning_start import (
     Tell,
     as_before,
+    check_length,
     check_shapes,
     check_targets,
     class_weights,
@@ -110,6 +111,7 @@ def prepare(start: Path, task: Task, train: Examples, dev: Examples | None, conf
             judge: Judge | None = None, device: str = "auto", tell: Tell = lambda line: None) -> Work:
     """Everything but the training: the model opened, dev split off, rows made, settings chosen and told."""
     reader = opened(start)
+    check_length(config.length, reader)
     if dev is None and judge is not None:
         train, dev = split_dev(train)
         tell(f"no dev was given: {len(dev):,} of {len(train) + len(dev):,} examples were held out for it" if dev else
@@ -118,9 +120,9 @@ def prepare(start: Path, task: Task, train: Examples, dev: Examples | None, conf
     kind = type(task).__name__.lower()
     config = settled(config, reader.config.recipe, reader.config.model, kind, len(train))
     check_shapes(reader, task, config)
-    tell(f"learning rate {config.learning_rate:g}, {config.batch_size} rows a step, {config.budget()}")
     rows = task_rows(train, reader, task, length=config.length)
     dev_rows = None if dev is None or judge is None else task_rows(dev, reader, task, length=config.length)
+    tell(f"learning rate {config.learning_rate:g}, {config.batch_size} rows a step, {config.budget()}")
     for found, examples in ((rows, train), (dev_rows, dev)):
         if found is not None and examples is not None:
             check_targets(found, examples)

@@ -27,6 +27,6 @@ class InterruptError(Exception):
 
     def __init__(self, number: int, message: str, *, saved: bool) -> None:
         super().__init__(" ".join(str(message).split()))
-        self.exit_code = 128 + number
+        self.number, self.exit_code = number, 128 + number
         self.name = signal.Signals(number).name
         self.saved = saved

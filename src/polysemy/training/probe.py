@@ -53,9 +53,9 @@ def probe(model: TextModel, task: Task, train: Examples, dev: Examples, layers: 
     """Scores on `dev` of a linear model on every layer (0 is the embedding), or on `layers`.
 
     Returns `task`, `metric` (matthews, or spearman of numbers: the correlation of answer and truth, 0 for a constant
-    answer and 1 for the truth), `layers`: [{layer, accuracy, f1, matthews | pearson, spearman}], `controls` (majority:
-    the most frequent answer; static: the model's token vectors in the place of states), `best`, numbers of examples and
-    features, seconds.  Deterministic; which of more than `most` examples are taken depends on `seed`.
+    answer and 1 for the truth), `layers`: [{layer, accuracy, macro_f1, matthews | pearson, spearman}], `controls`
+    (majority: the most frequent answer; static: the model's token vectors in the place of states), `best`, numbers of
+    examples and features, seconds.  Deterministic; which of more than `most` examples are taken depends on `seed`.
 
     InputError for a task that is not classify, pair, regress or tag, and without scikit-learn.
     """
@@ -260,11 +260,12 @@ def _ridge(x: np.ndarray, y: np.ndarray, x_dev: np.ndarray) -> np.ndarray:
 
 
 def label_scores(truth: np.ndarray, found: np.ndarray) -> dict[str, float]:
-    """accuracy, f1 (macro) and the Matthews correlation of label numbers."""
+    """accuracy, macro F1 and the Matthews correlation of label numbers."""
     from sklearn.metrics import f1_score, matthews_corrcoef
 
     return {"accuracy": float((truth == found).mean()),
-            "f1": float(f1_score(truth, found, average="macro", zero_division=0)),  # pyright: ignore[reportArgumentType]
+            "macro_f1": float(f1_score(truth, found, average="macro",
+                                       zero_division=0)),  # pyright: ignore[reportArgumentType]
             "matthews": float(matthews_corrcoef(truth, found))}
 
 

@@ -24,20 +24,22 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     write_json(folder / NAME, record)
 
 
-def changes_of(folder: Path, record: Mapping[str, Any]) -> list[str]:
+def changes_of(folder: Path, record: Mapping[str, Any], *, start: str = "model that --from names",
+               new_text: str = ", or go on with new text by --from {} -o NEW") -> list[str]:
     """Where the record differs from the one that is there, if any is: each change as `key: old -> new`.
 
     InputError when the text or tokenizer is another one, or when a setting changed that shapes the model: it names the
     key.  Everything else (learning rate, steps, batch size ...) may change; the run is then not the one it would have
-    been, which is why the changes are returned to be shown.
+    been, which is why the changes are returned to be shown.  `start` and `new_text` are the command's own words for the
+    model that it began with and for how it learns from new text.
     """
     if not (folder / NAME).exists():
         return []
     old = read_json(folder / NAME)
-    for key, what in (("text_hash", "text"), ("tokenizer", "tokenizer"), ("start", "model that --from names")):
+    for key, what in (("text_hash", "text"), ("tokenizer", "tokenizer"), ("start", start)):
         if old.get(key) != record.get(key):
             raise InputError(f"{what} must be the one that the run in {folder.parent} began with, got another; use a "
-                             f"new output folder, or go on with new text by --from {folder.parent} -o NEW")
+                             f"new output folder{new_text.format(folder.parent)}")
     before, now = dict(_flat(old)), dict(_flat(record))
     changes = []
     for key in sorted(before.keys() | now.keys()):

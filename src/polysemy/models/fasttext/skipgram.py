@@ -11,7 +11,7 @@ import numpy as np
 
 from polysemy.models.fasttext.staging import read_stretch, stage_words, unstage_words
 from polysemy.models.kernels.compiling import kernel
-from polysemy.models.kernels.drawing import drawn_word, xorshift
+from polysemy.models.kernels.drawing import draw_negatives
 from polysemy.models.kernels.sentences import draw_reach, rows_around
 from polysemy.models.kernels.tiles import TILE_ROWS, dots, errors_of, prefetch, update
 
@@ -50,10 +50,7 @@ def skipgram_negative(negatives: int, width: int):
             read += seen
             count = stage_words(width, words, length, slots, kinds, slot_of, starts, rows, first_input, learned_at,
                                 before_at, addresses)
-            for i in range(length):
-                for k in range(negatives):
-                    state = xorshift(state)
-                    drawn[i, k] = drawn_word(state, table)
+            state = draw_negatives(state, table, drawn, length)
             begin = 0
             for sentence in range(sentences):
                 end = ends[sentence]

@@ -36,6 +36,16 @@ def drawn_word(state, table):
     return word if (state & low) < (entry >> np.uint64(32)) else np.int64(entry & low)
 
 
+@inlined
+def draw_negatives(state, table, drawn, count):
+    """Fill the first `count` rows of `drawn` with words of the table; returns the state."""
+    for i in range(count):
+        for k in range(drawn.shape[1]):
+            state = xorshift(state)
+            drawn[i, k] = drawn_word(state, table)
+    return state
+
+
 def drawn_words(states: np.ndarray, table: np.ndarray) -> np.ndarray:
     """int64: `drawn_word` of many states (uint64), in NumPy."""
     words = (states >> 32) * np.uint64(len(table)) >> 32

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from polysemy.models.kernels.compiling import kernel
-from polysemy.models.kernels.drawing import drawn_word, xorshift
+from polysemy.models.kernels.drawing import draw_negatives
 from polysemy.models.kernels.rows import FLOATS
 from polysemy.models.kernels.sentences import LONGEST, draw_reach, read_sentence, rows_around
 from polysemy.models.kernels.tiles import add_to_rows, clear, dots, errors_of, keep, learn, prefetch, sum_rows
@@ -39,10 +39,7 @@ def cbow_negative(negatives: int, width: int):
         while at < until:
             at, length, read, state = read_sentence(tokens, at, stop, kept_below, state, sentence)
             words += read
-            for i in range(length):
-                for k in range(negatives):
-                    state = xorshift(state)
-                    drawn[i, k] = drawn_word(state, table)
+            state = draw_negatives(state, table, drawn, length)
             for i in range(length):
                 if i + AHEAD < length:
                     prefetch(width, first_output + sentence[i + AHEAD] * row)
