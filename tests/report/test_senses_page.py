@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,17 @@ def test_points_fill_the_box_in_one_scale_and_labels_stand_apart() -> None:
     for i, (x, y) in enumerate(layout.labels):
         for u, v in layout.labels[:i]:
             assert abs(x - u) >= 0.29 or abs(y - v) >= 0.08
+
+
+def test_no_ellipse_leaves_the_box() -> None:
+    found = usage(2)
+    for i, use in enumerate(found["uses"]):  # two tall clouds beside each other, each of points at its two ends
+        use["x"], use["y"], use["sense"] = 2.0 * (i % 2) + 0.1 * (i % 3), 3.0 * (i // 2 % 2) + 0.01 * i, i % 2
+    for one in lay_out(found).ellipses:
+        assert one is not None
+        turn = math.radians(one.turn)
+        tall = math.hypot(one.long * math.sin(turn), one.short * math.cos(turn))
+        assert 0.03 < one.y - tall < one.y + tall < 0.97
 
 
 @pytest.mark.parametrize("groups", [1, 2, 8])

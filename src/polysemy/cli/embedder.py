@@ -27,11 +27,12 @@ def embed(args: argparse.Namespace) -> None:
     config = config.replace(**{name: value for name, value in given.items() if value is not None})
     config = with_settings(config, settings_of(getattr(args, "settings", None) or []))
     examples = read_training(_one(args.train), getattr(args, "pairs", None) or "twins", getattr(args, "columns", None))
+    tell_notes(examples)
     note(f"{args.train}: {len(examples):,} {examples.source} of {len(examples.texts):,} texts")
     judge = None
     if args.dev:
         dev = read_scored(_one(args.dev), getattr(args, "columns", None) if examples.scores is not None else None)
-        note(f"{args.dev}: {len(dev):,} scored pairs")
+        tell_notes(dev)
         judge = judge_of(dev)
     with TrainingProgress(f"{Path(args.model).name} -> {Path(args.output).name}") as progress:
         results = train_embedder(args.model, examples, args.output, config, judge=judge, seed=args.seed,
@@ -40,6 +41,12 @@ def embed(args: argparse.Namespace) -> None:
     text = table(("on held-out pairs", "before", "after"), rows, right="before,after") + "\n" if rows else ""
     emit(args, {"output": str(args.output), **results},
          f"{text}{args.output}: use it with polysemy embed, similarity, convert --to sentence-transformers")
+
+
+def tell_notes(examples: Any) -> None:
+    """Say what was taken for what."""
+    for line in examples.notes:
+        note(line)
 
 
 def settings_of(given: list[str]) -> dict[str, str]:

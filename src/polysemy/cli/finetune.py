@@ -160,10 +160,12 @@ def evaluate_task(args: argparse.Namespace, opened: Any) -> None:
     columns = None if args.columns == "text,label" else args.columns
     set_threads(args.threads)
     if kind_of(task) == "embed":
+        from polysemy.cli.embedder import tell_notes
         from polysemy.evaluation.sentence_similarity import judge_similarity
         from polysemy.text.sentence_examples import read_scored
 
         examples: Any = read_scored(args.data[0], columns)
+        tell_notes(examples)
         metrics = judge_similarity(polysemy.load(args.model).to(args.device), examples)
     else:
         args.columns = columns

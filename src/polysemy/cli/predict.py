@@ -61,8 +61,8 @@ def given(args: argparse.Namespace, kind: str) -> tuple[list[str], list[str] | N
     for number, row in enumerate(cells, start=1):
         if len(row) != 2 or not all(cell.strip() for cell in row):
             wanted = "question TAB text" if kind == "span" else "text TAB text"
-            raise InputError(f"each line must be {wanted}, got {len(row)} column{'s' * (len(row) != 1)} in text "
-                             f"{number} of {args.data}")
+            found = f"{len(row)} column{'s' * (len(row) != 1)}" if len(row) != 2 else "an empty one"
+            raise InputError(f"each line must be {wanted}, got {found} in text {number} of {args.data}")
     return [first.strip() for first, _ in cells], [second.strip() for _, second in cells], None
 
 

@@ -150,7 +150,8 @@ def _explore(args: argparse.Namespace) -> None:
     layer = choose_layer(model, args.layer)
     uses, seen = find_uses(_corpus(args, args.corpus_), args.word, args.uses, args.seed)
     if len(uses) < 2:
-        raise InputError(f"word must stand at least twice in the corpus, got {args.word!r} {seen} times")
+        raise InputError(f"word must stand at least twice in the corpus, got {args.word!r} "
+                         + (f"{seen} times" if seen != 1 else "once"))
     note(f"{args.word!r} {seen:,} times; {len(uses):,} different sentences, "
          + ("" if layer == "static" else f"layer {layer} of ") + _name(args.model))
     found = usage_map(uses, use_vectors(model, uses, [layer])[layer], args.senses, args.seed)
@@ -246,8 +247,10 @@ def _judge(args: argparse.Namespace, train: Sequence[Any], test: Sequence[Any], 
         results.append({"model": _name(args.static)} | judge_tables(static_tables(static, train, test), train, test,
                                                                      seed=args.seed))
     for path in (args.model, *(args.beside or ())):
-        note(f"{_name(path)}: {len(train) + len(test):,} uses on every layer, then on those of the untrained body")
-        found = judge_uses(_open(path, args), train, test, control=True, seed=args.seed)
+        model = _open(path, args)
+        note(f"{_name(path)}: {len(train) + len(test):,} uses"
+             + ("" if hasattr(model, "find_vector") else " on every layer, then on those of the untrained body"))
+        found = judge_uses(model, train, test, control=True, seed=args.seed)
         results.append({"model": _name(path)} | found)
     emit(args, value | {"results": results}, f"{score_table(results)}\n{len(train):,} training and {len(test):,} test "
          f"uses of {len(results[0]['words'])} words with {results[0]['senses']} senses; macro F1 from 1, 3, 10, 30 "

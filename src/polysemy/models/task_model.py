@@ -229,7 +229,8 @@ class TaskModel(nn.Module):
         """
         count = self.config.num_layers
         if not 0 <= layers <= count:
-            raise InputError(f"freeze must be 0..{count}, the layers of this model, got {layers}")
+            most = f"0..{count}, the layers of this model" if count else "0, as this model is a table without layers"
+            raise InputError(f"freeze must be {most}, got {layers}")
         names = {}
         for name, _ in self.named_parameters():
             low, high = layers_of(name, self.config)

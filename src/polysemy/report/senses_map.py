@@ -52,13 +52,15 @@ def lay_out(found: Mapping[str, Any], aspect: float = ASPECT) -> Layout:
     """Places of the uses and groups of a `usage_map`, as large as the box allows."""
     places = np.array([(use["x"], -use["y"]) for use in found["uses"]])
     groups = np.array([use["sense"] for use in found["uses"]])
-    low, high = places.min(0), places.max(0)
+    clouds = [places[groups == group] for group in range(len(found["senses"]))]
+    bounds = np.concatenate([places, *(_bounds(_ellipse(some, 0)) for some in clouds if len(some) > 3)])
+    low, high = bounds.min(0), bounds.max(0)
     room = np.array([aspect, 1.0]) * (1 - 2 * MARGIN)
     spans = np.maximum(high - low, 1e-9)
     scale = float((room / spans).min()) if len(places) > 1 and (high > low).any() else 1.0
     placed = (places - (low + high) / 2) * scale + np.array([aspect / 2, 0.5])
     ellipses, centers = [], []
-    for group in range(len(found["senses"])):
+    for group in range(len(clouds)):
         some = placed[groups == group]
         centers.append(some.mean(0) / (aspect, 1))
         ellipses.append(_ellipse(some) if len(some) > 3 else None)
@@ -67,9 +69,19 @@ def lay_out(found: Mapping[str, Any], aspect: float = ASPECT) -> Layout:
                   (float(middle[0] / aspect), float(middle[1])))
 
 
-def _ellipse(points: np.ndarray) -> Ellipse:
+def _bounds(ellipse: Ellipse) -> np.ndarray:
+    """The corners of the box around an ellipse, lowest and highest."""
+    turn = math.radians(ellipse.turn)
+    half = np.hypot((ellipse.long * math.cos(turn), ellipse.long * math.sin(turn)),
+                    (ellipse.short * math.sin(turn), ellipse.short * math.cos(turn)))
+    middle = np.array([ellipse.x, ellipse.y])
+    return np.stack([middle - half, middle + half])
+
+
+def _ellipse(points: np.ndarray, least: float = 1e-6) -> Ellipse:
+    """Around points, of at least this variance."""
     values, vectors = np.linalg.eigh(np.cov(points.T))
-    long, short = SPREAD * np.sqrt(np.maximum(values[::-1], 1e-6))
+    long, short = SPREAD * np.sqrt(np.maximum(values[::-1], least))
     turn = math.degrees(math.atan2(vectors[1, 1], vectors[0, 1]))
     return Ellipse(*(float(v) for v in (*points.mean(0), long, short, turn)))
 

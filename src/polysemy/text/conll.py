@@ -12,8 +12,11 @@ from polysemy.errors import InputError
 from polysemy.text.examples import Tagged
 from polysemy.text.labeled_columns import KNOWN, choose
 from polysemy.text.tables import RECORDS, SHOWN, LabelFile
+from polysemy.text.words import is_han
 
 DOCUMENT = "-DOCSTART-"
+LONGEST_HAN = 12
+"""Chinese characters of a word or a name; more are a text"""
 
 
 def read_tagged(file: LabelFile, wanted: Mapping[str, str], labels: bool = True) -> tuple[list[Tagged], str]:
@@ -72,11 +75,16 @@ def _from_columns(file: LabelFile, wanted: Mapping[str, str], labels: bool) -> t
         word, tag = (_number(file, wanted.get(role), default, width) for role, default in (("text", 0), ("label", -1)))
         words = tuple(cells[word] for _, cells in rows)
         sentences.append(Tagged(words, tuple(cells[tag] for _, cells in rows) if width > 1 else None, start))
-    texts = [word for item in sentences for word in item.words if " " in word]
+    texts = [word for item in sentences for word in item.words if " " in word or _is_chinese_text(word)]
     if 2 * len(texts) > sum(len(item.words) for item in sentences):
         raise InputError(f"{file.path} must have a word a line with its tag, got texts such as {texts[0][:SHOWN]!r}; "
                          "for a label a text use --task classify")
     return sentences, f"{width} columns, {_told(sentences)}" if sentences else ""
+
+
+def _is_chinese_text(word: str) -> bool:
+    """Whether a word is too long for one of a language that writes no spaces."""
+    return len(word) > LONGEST_HAN and sum(map(is_han, word)) > LONGEST_HAN
 
 
 def _sentences(file: LabelFile) -> Iterator[tuple[int, list[tuple[int, list[str]]]]]:

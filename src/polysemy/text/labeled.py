@@ -53,7 +53,7 @@ def read_examples(path: str | Path, kind: str, columns: str | Mapping[str, str |
     file = LabelFile.at(path)
     wanted = {} if kind == "span" else parse_columns(columns, kind)
     if kind == "span":
-        items, found = read_questions(file), ""
+        items, found = read_questions(file)
     elif kind == "tag":
         items, found = read_tagged(file, wanted, labels)
     else:

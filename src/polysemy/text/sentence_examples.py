@@ -2,14 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from polysemy.errors import InputError
-from polysemy.text.labeled import read_examples
+from polysemy.text.labeled import Examples, read_examples
 from polysemy.text.labeled_columns import SCORES
 from polysemy.text.sentence_batches import COLUMNS
 from polysemy.text.sentences import sentence_spans
@@ -35,6 +35,8 @@ class SentenceExamples:
     """float32 (n,) in 0..1; None where pairs are only known to belong together"""
     source: str = "pairs"
     """pairs | scored pairs | twins | adjacent sentences"""
+    notes: tuple[str, ...] = ()
+    """lines that say what was taken for what in the file, and what was replaced"""
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -104,7 +106,11 @@ def rows_of_texts(reader: Any, texts: Sequence[str], length: int) -> tuple[list[
 
 def read_scored(path: str | Path, columns: str | None = None) -> SentenceExamples:
     """Pairs of texts with how alike they are (STS-B, LCQMC): .tsv, .csv or .jsonl, columns named or guessed."""
-    return from_examples(read_examples(path, "regress", columns), scored=True, name=str(path))
+    return _from_table(read_examples(path, "regress", columns), scored=True)
+
+
+def _from_table(found: Examples, *, scored: bool) -> SentenceExamples:
+    return replace(from_examples(found, scored=scored, name=found.path), notes=(found.note, *found.warnings))
 
 
 def read_training(path: str | Path, making: Making = "twins", columns: str | None = None) -> SentenceExamples:
@@ -127,8 +133,8 @@ def read_training(path: str | Path, making: Making = "twins", columns: str | Non
         else:
             label = dict(part.split("=", 1) for part in found.columns.split(",")).get("label", "")
             if found.pair and (columns is not None or label.isdigit() or label.casefold() in SCORES):
-                return from_examples(found, scored=True, name=str(path))
-    return from_examples(read_examples(path, "embed", columns), scored=False, name=str(path))
+                return _from_table(found, scored=True)
+    return _from_table(read_examples(path, "embed", columns), scored=False)
 
 
 def _is_table(path: Path) -> bool:

@@ -16,9 +16,10 @@ NEARBY = 64
 """characters by which an offset may be wrong: files made with another count of characters drift"""
 
 
-def read_questions(file: LabelFile) -> list[Question]:
-    """All questions of a file in its order; `row` counts them from 1."""
+def read_questions(file: LabelFile) -> tuple[list[Question], str]:
+    """(all questions of a file in its order, what was taken elsewhere than it says); `row` counts them from 1."""
     questions: list[Question] = []
+    moved = 0
     seen: set[str] = set()
     for context, record in _records(file):
         number = len(questions) + 1
@@ -30,8 +31,11 @@ def read_questions(file: LabelFile) -> list[Question]:
         seen.add(name)
         impossible = bool(record.get("is_impossible", False))
         answers = () if impossible else tuple(_answers(file, name, context, record))
+        moved += sum(not context.startswith(given["text"], given["answer_start"]) for given in record.get("answers", ())
+                     if not impossible)
         questions.append(Question(name, text.strip(), context, answers, number))
-    return questions
+    offset = "its offset" if moved == 1 else "their offsets"
+    return questions, f"{moved:,} answer{'s' * (moved != 1)} taken from near {offset}" if moved else ""
 
 
 def _records(file: LabelFile) -> Iterator[tuple[str, Mapping[str, Any]]]:

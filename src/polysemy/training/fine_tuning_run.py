@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from polysemy.training.finetune import Work
 
 BEST = "best"
+PARTS = ("has_answer", "no_answer")
+"""scores of a part of the examples: in metrics.jsonl, not in the line of an epoch"""
 SAVE_SECONDS = 120.0
 """between checkpoints: a kill costs no more"""
 
@@ -125,7 +127,8 @@ class SeedRun:
         self.history.append({"epoch": epoch, "step": step.number, "loss": None if math.isnan(loss) else loss,
                              "score": score, "scores": {name: value for name, value in scores.items()
                                                         if isinstance(value, int | float)}})
-        told = ", ".join(f"{name} {value:.4f}" for name, value in self.history[-1]["scores"].items())
+        told = ", ".join(f"{name} {value:.4f}" for name, value in self.history[-1]["scores"].items()
+                         if not name.startswith(PARTS))
         tell(f"epoch {epoch}: loss {loss:.4f}" + (f", {told}" if told else "") + f" ({step.state.seconds:.0f} s)")
         return {f"dev_{name}": value for name, value in self.history[-1]["scores"].items()}
 

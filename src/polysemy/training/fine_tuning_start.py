@@ -174,7 +174,8 @@ def _fresh_names(model: TaskModel, config: FineTuningConfig) -> set[str]:
     if not 0 <= kept <= count:
         name = "reinit" if config.reuse_layers is None else "reuse_layers"
         value = getattr(config, name)
-        raise InputError(f"{name} must be 0..{count}, the layers of this model, got {value}")
+        most = f"0..{count}, the layers of this model" if count else "0, as this model is a table without layers"
+        raise InputError(f"{name} must be {most}, got {value}")
     if kept == count:
         return set()
     found = {name for name, depth in depths(model).items() if depth > kept}
