@@ -111,6 +111,8 @@ def test_an_unknown_word_is_an_error_that_names_a_near_spelling():
             words.most_similar(word)
     with pytest.raises(InputError, match=r"word must be in the vocabulary, got 'zebra'$"):
         words["zebra"]
+    with pytest.raises(InputError, match="single characters, train with --unit word"):
+        WordVectors(["北", "京"], np.eye(2, dtype=np.float32))["北京"]
 
 
 def test_wrong_use_is_said_in_one_line(vectors):

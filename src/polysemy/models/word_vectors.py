@@ -17,6 +17,7 @@ import numpy as np
 
 from polysemy.errors import InputError
 from polysemy.models.vector_search import add_scores, best, cosines, mul_scores, normalized, norms_of
+from polysemy.text.words import is_han
 
 Wanted = str | np.ndarray
 """What a search starts from: a word or a vector of one's own."""
@@ -272,6 +273,8 @@ class WordVectors:
         for other in (word.lower(), word.capitalize(), word.upper()):
             if other in self:
                 return f"; did you mean {other!r}?"
+        if len(word) > 1 and all(is_han(ch) and ch in self for ch in word):
+            return "; its Chinese words are single characters, train with --unit word to have longer ones"
         near = [w for w in self.index_to_key[:SUGGEST_AMONG] if w[:1] == word[:1] and abs(len(w) - len(word)) <= 2]
         close = difflib.get_close_matches(word, near, 1, 0.7)
         return f"; did you mean {close[0]!r}?" if close else ""
