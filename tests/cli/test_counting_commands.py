@@ -87,8 +87,10 @@ def test_a_classifier_learns_names_its_labels_and_is_judged(folder: Path, capsys
     assert json_of(capsys, "classify", str(folder / "clf"), "fine")["labels"][0]["label"] == "good"
     assert json_of(capsys, "classify", str(folder / "clf"), "难看")["labels"][0]["label"] == "bad"
     assert json_of(capsys, "evaluate", str(folder / "clf"), "--data", str(folder / "labels.tsv"))["accuracy"] == 1.0
-    found = json_of(capsys, "evaluate", str(folder / "clf"), "--data", str(folder / "plain.tsv"), "--columns", "1,2")
-    assert found["f1"] == 1.0
+    for columns in ("1,2", "text=1,label=2", "label=2,text=1"):
+        found = json_of(capsys, "evaluate", str(folder / "clf"), "--data", str(folder / "plain.tsv"),
+                        "--columns", columns)
+        assert found["f1"] == 1.0
     assert main(["evaluate", str(folder / "clf")]) == 2
     (folder / "lines.txt").write_text("a fine film\n")
     assert json_of(capsys, "embed", str(folder / "clf"), str(folder / "lines.txt"))["size"] == 8

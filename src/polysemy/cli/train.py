@@ -184,8 +184,9 @@ def labels_of(args: argparse.Namespace) -> Any:
 
 
 def columns_of(args: argparse.Namespace) -> tuple[str, str]:
-    """The columns of text and label that --columns names."""
-    names = [name.strip() for name in args.columns.split(",")]
+    """The columns of text and label that --columns names, as A,B or as text=A,label=B."""
+    parts = [part.strip().rpartition("=") for part in args.columns.split(",")]
+    names = [name for _, _, name in sorted(parts, key=lambda part: part[0] == "label")]
     if len(names) != 2 or not all(names):
         raise InputError(f"--columns must be two names or numbers, as in text,label, got {args.columns!r}")
     return names[0], names[1]
