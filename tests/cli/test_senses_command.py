@@ -124,6 +124,7 @@ def test_pseudo_words_need_no_tags(runs: Path, capsys: pytest.CaptureFixture[str
     (["bank", *IN, "--static", "BERT"], "--static must have word vectors"),
     (["bank", "--corpus", "CORPUS", "-o", "a.pdf"], "-o must be a file name that ends in .html or .png"),
     (["bank", *IN, "-o", "a.html"], "-o must go with --corpus"),
+    (["zyzzyva", "--corpus", "ONCE"], "word must stand at least twice in the corpus, got 'zyzzyva' once"),
     (["zebra", "--corpus", "CORPUS"], "word must stand at least twice in the corpus, got 'zebra' 0 times"),
     (["bank", "--corpus", "CORPUS", "--senses", "9"], "senses must be 1..8 for 96 uses, got 9"),
     (["bank", "--corpus", "CORPUS", "--uses", "0"], "--uses must be at least 1"),
@@ -131,7 +132,8 @@ def test_pseudo_words_need_no_tags(runs: Path, capsys: pytest.CaptureFixture[str
     (["--evaluate", "a", "b", "c"], "--evaluate must be one file, or one for training and one for the test"),
 ])
 def test_bad_use_is_one_line(runs: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    places = {"CORPUS": str(runs / "corpus.txt"), "BERT": str(runs / "bert")}
+    (runs / "once.txt").write_text("The zyzzyva is a beetle.\n")
+    places = {"CORPUS": str(runs / "corpus.txt"), "BERT": str(runs / "bert"), "ONCE": str(runs / "once.txt")}
     assert main(["senses", str(runs / "bert"), *(places.get(word, word) for word in words)]) == 2
     error = capsys.readouterr().err.splitlines()
     assert message in error[-1]

@@ -51,6 +51,8 @@ def test_from_pairs_to_vectors_and_to_another_library(start: str, tmp_path: Path
     pairs.write_text("she loves the river\the hates the bank\nshe loves the river\tshe loves the river\n")
     found = json.loads(printed(["similarity", run, "--file", str(pairs), "--json"], capsys))["pairs"]
     assert [pair["cosine"] for pair in found] == pytest.approx([cosine, 1.0], abs=1e-4)
+    named = json.loads(printed(["similarity", run, "--file", str(scored), "--json"], capsys))["pairs"]
+    assert [pair["texts"] for pair in named] == [[a, b] for a, b, _ in rows]
     judged = json.loads(printed(["evaluate", run, "--data", str(scored), "--json"], capsys))
     assert judged["spearman"] == pytest.approx(results["scores"]["spearman"], abs=1e-6)
     assert len(judged["interval"]) == 2
@@ -67,7 +69,8 @@ def test_from_pairs_to_vectors_and_to_another_library(start: str, tmp_path: Path
 @pytest.mark.parametrize(("words", "message"), [
     (["similarity", "RUN", "one text"], "got 1 words"),
     (["similarity", "RUN", "a", "b", "--file", "x"], "similarity must have two texts, --file or --pairs"),
-    (["similarity", "RUN", "--file", "BAD"], "each line must be text TAB text with --file, got line 2 of"),
+    (["similarity", "RUN", "--file", "BAD"], "bad.tsv, line 2 must have a text, got an empty one (pair)"),
+    (["similarity", "RUN", "--file", "TEXT"], "each line must be text TAB text with --file, got line 1 of"),
     (["embed", "RUN", "BAD", "--dimensions", "99"], "dimensions must be in 1..16, got 99"),
     (["embed", "RUN", "BAD", "--dimensions", "2", "--pooling", "word"], "--dimensions must go with one vector a text"),
     (["finetune", "RUN", "--task", "embed", "--train", "BAD", "-o", "NEW", "--set", "loss=cosent"],

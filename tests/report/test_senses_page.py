@@ -97,8 +97,8 @@ def test_a_single_place_is_a_map_too() -> None:
     for use in found["uses"]:
         use["x"] = use["y"] = 0.0
     assert {(round(x, 6), round(y, 6)) for x, y in lay_out(found).points} == {(0.5, 0.5)}
-    assert "One point for every use" in render_page(found, word="bank")
-    assert "One point for every use" not in render_page(usage(1), word="bank")
+    assert "One point for all uses" in render_page(found, word="bank")
+    assert "One point for all uses" not in render_page(usage(1), word="bank")
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -34,6 +34,14 @@ def test_the_last_of_the_conll_columns_is_the_tag(tmp_path: Path) -> None:
     assert "4 columns, 4 words, tags IOB2" in read.note
 
 
+def test_texts_with_labels_are_no_tagged_words(tmp_path: Path) -> None:
+    chinese = "酒店装修一般但是还算干净整洁\tgood\n这个地方很不好玩以后再也不来了\tbad\n"
+    for text in ("a fine film of our time\tgood\nnot a good one\tbad\n", chinese):
+        with pytest.raises(InputError, match="for a label a text use --task classify"):
+            read_examples(write(tmp_path / "a.tsv", text), "tag")
+    assert len(read_examples(write(tmp_path / "a.tsv", "商赢环球股份有限公司\tB-ORG\n公告\tO\n"), "tag")) == 1
+
+
 def test_another_column_may_be_the_tag(tmp_path: Path) -> None:
     read = read_examples(write(tmp_path / "a.txt", CONLL), "tag", "label=2")
     assert read[0].tags == ("NNP", "VBZ")

@@ -47,7 +47,9 @@ def test_questions_without_an_answer_have_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shift", [-30, -1, 1, 30])
 def test_an_answer_is_found_near_a_wrong_offset(tmp_path: Path, shift: int) -> None:
     start = CONTEXT.index("308")
-    assert read(tmp_path / "a.json", question("308", start + shift))[0].answers == ((start, "308"),)
+    found = read(tmp_path / "a.json", question("308", start + shift), question("308", start, name="q2"))
+    assert found[0].answers == ((start, "308"),)
+    assert found.note.endswith("2 questions, 1 answer taken from near its offset")
 
 
 def test_spaces_around_an_answer_are_no_part_of_it(tmp_path: Path) -> None:

@@ -199,6 +199,7 @@ def test_bad_wishes_are_refused_before_anything_is_written(start: Path, tmp_path
             (SMALL.replace(loss="cosent"), same_meaning(), "loss cosent must be learned from pairs with scores"),
             (SMALL.replace(loss="softmax"), scored(), "loss softmax must be learned from pairs that belong together"),
             (SMALL.replace(prefixes=(64,)), same_meaning(), "prefixes must be at most the 32 numbers of a vector"),
+            (SMALL.replace(length=49), same_meaning(), "length must be at most 48, the tokens that this model reads"),
             (SMALL.replace(length=2), same_meaning(), "length must be above 2 special tokens, got 2")):
         with pytest.raises(InputError, match=message):
             train_embedder(start, data, out, config)
@@ -217,6 +218,7 @@ def test_files_say_what_they_are_read_as(tmp_path: Path) -> None:
     pairs = read("pairs.tsv", "anchor\tpositive\tnegative\na cat\ta feline\ta dog\nrain\twet weather\tsun shine\n")
     assert pairs.source == "pairs"
     assert [pairs.texts[i] for i in pairs.pairs[1]] == ["rain", "wet weather", "sun shine"]
+    assert pairs.notes[0].endswith("2 examples, text = 'anchor', pair = 'positive', negative = 'negative'")
     sts = read("sts.tsv", "index\tsentence1\tsentence2\tscore\n1\ta cat\ta feline\t5\n2\ta cat\train\t0\n3\tx\ty\t2.5")
     assert sts.source == "scored pairs"
     assert sts.scores is not None

@@ -21,6 +21,6 @@ def glue(args: argparse.Namespace) -> None:
     found = run_glue(args.models, args.data, Path(args.output), config, device=args.device, tell=note)
     header, rows = table_of(found)
     lines = ["", table(header, rows, right=",".join(header[1:])), "", found["note"]]
-    if found["missing"]:
+    if found["missing"] and not config.tasks:
         lines.append(f"not found in {args.data}: {', '.join(found['missing'])}")
     emit(args, found, "\n".join([*lines, *found["errors"], f"results: {args.output}"]))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from polysemy.cli import words
-from polysemy.cli.printing import emit, lines_of, plain, table
+from polysemy.cli.printing import emit, lines_of, note, plain, table
 from polysemy.errors import InputError
 
 
@@ -36,17 +36,31 @@ def of_two(args: argparse.Namespace) -> None:
 
 
 def of_file(args: argparse.Namespace) -> None:
-    """The cosine of each line `text TAB text`; further columns are left alone."""
-    rows = [line.split("\t") for line in lines_of(args.file)]
-    for number, row in enumerate(rows, 1):
-        if len(row) < 2 or not row[0].strip() or not row[1].strip():
-            raise InputError(f"each line must be text TAB text with --file, got line {number} of {args.file}")
+    """The cosine of each pair of a table, its columns guessed and told, or of each line `text TAB text`."""
+    first, second = pairs_of(args.file)
     model, _ = load(args)
-    first, second = [row[0] for row in rows], [row[1] for row in rows]
     found = [float(cosine) for cosine in _cosines(args, model, first, second)]
     emit(args, {"pairs": [{"texts": [a, b], "cosine": c} for a, b, c in zip(first, second, found, strict=True)]},
          table(("cosine", "text", "text "), [(f"{c:.4f}", plain(a[:60]), plain(b[:60]))
                                              for a, b, c in zip(first, second, found, strict=True)], right="cosine"))
+
+
+def pairs_of(path: str) -> tuple[list[str], list[str]]:
+    """The two texts of each row; of plain lines the first two columns, further ones are left alone."""
+    from polysemy.text.labeled import read_examples
+    from polysemy.text.tables import RECORDS, LabelFile
+
+    if path != "-" and LabelFile.at(path).suffix in (".tsv", ".csv", *RECORDS):
+        found = read_examples(path, "embed")
+        if not found.pair:  # no two columns look like texts of one kind: the first two, as of plain lines
+            found = read_examples(path, "embed", "text=1,pair=2")
+        note(found.note)
+        return [item.text for item in found], [item.pair for item in found]
+    rows = [line.split("\t") for line in lines_of(path)]
+    for number, row in enumerate(rows, 1):
+        if len(row) < 2 or not row[0].strip() or not row[1].strip():
+            raise InputError(f"each line must be text TAB text with --file, got line {number} of {path}")
+    return [row[0] for row in rows], [row[1] for row in rows]
 
 
 def load(args: argparse.Namespace) -> tuple[Any, Any]:

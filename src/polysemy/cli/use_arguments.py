@@ -176,7 +176,8 @@ def similarity(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("model", metavar="DIR", help="run folder, or a file of word2vec, GloVe or fastText vectors")
     parser.add_argument("words", nargs="*", metavar="TEXT", help="two words, or two texts")
-    parser.add_argument("--file", metavar="FILE", help="the cosine of each line text TAB text; - for standard input")
+    parser.add_argument("--file", metavar="FILE", help="the cosine of each pair: a table (.tsv .csv .jsonl), or lines "
+                        "text TAB text; - for standard input")
     parser.add_argument(
         "--pairs", nargs="+", metavar="FILE", help="files or folders of pairs: word, word, number (tab, comma or space)"
     )

@@ -45,6 +45,7 @@ def estimate(corpus: Documents, rungs: Sequence[Rung], todo: Sequence[Rung], con
             if recipe.heads == ("next_token",):  # every token of every candidate's text has its logits made
                 judging = questions * LANGUAGE_TOKENS * cost.flops_per_token / 3
             seconds += 60 * minutes + judging / (FLOPS_A_SECOND * threads) + STARTING + TIMING[config.quick]
+    plural = "s" * (threads != 1)
     yield (f"{wording.duration(60 * minutes)} of training for each of {len(trained)} at size {config.size}, {threads} "
-           f"threads, seed {config.seed}; about {wording.duration(60 * round(seconds / 60))} in all, "
+           f"thread{plural}, seed {config.seed}; about {wording.duration(60 * round(seconds / 60))} in all, "
            f"about {wording.size(memory)} of memory")
