@@ -206,7 +206,7 @@ def test_bad_wishes_are_refused_before_anything_is_written(start: Path, tmp_path
     assert not out.exists()
     out.mkdir()
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="output folder must be new or empty"):
+    with pytest.raises(InputError, match="output folder must be new, empty or hold a run"):
         train_embedder(start, same_meaning(), out, SMALL)
 
 

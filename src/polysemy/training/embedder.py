@@ -33,6 +33,7 @@ from polysemy.training.embedder_run import EmbedderRun, Judge
 from polysemy.training.fine_tuning_start import Tell, check_length
 from polysemy.training.lock import folder_lock
 from polysemy.training.loop import Step
+from polysemy.training.record import check_run_folder, done_before, refuse_another
 from polysemy.training.signals import Signals
 
 __all__ = ["EmbedderConfig", "train_embedder"]
@@ -56,15 +57,16 @@ def train_embedder(start: str | Path, train_on: SentenceExamples, out: str | Pat
     than before.
     """
     out = Path(out)
-    _check_out(out)
+    check_run_folder(out, model=True)
     model = opened(start)
     reader: TextModel = getattr(model, "reader", model)  # of what was trained for a task only the body is kept
     check_length(config.length, reader)
     config = settled(config, train_on, reader)
     record = _record(Path(start), config, train_on, seed)
-    if (done := _done(out, record)) is not None:
+    if (old := done_before(out, "embedder")) is not None:
+        refuse_another(out, old, record, {"start": "model", "text_hash": "text", "seed": "seed"}, "config")
         tell(f"{out} is done")
-        return done
+        return read_json(out / "config.json")["results"]
     task = Embed(pooling=config.pooling or usual_pooling(model), normalize=config.normalize,
                  dimensions=config.dimensions, temperature=config.temperature)
     if reader is model and isinstance(reader.config.model, StaticConfig):
@@ -106,33 +108,6 @@ def with_dropout_of(reader: TextModel, rate: float | None) -> None:
     if getattr(reader.model.body, "symbols", None) is not None:
         body.symbols = reader.model.body.symbols
     reader.model.body = body.eval()
-
-
-def _check_out(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise InputError(f"output folder must be a folder, got the file {out}")
-    known = (out / "config.json").exists() or (out / "checkpoints").is_dir()
-    if out.is_dir() and not known and any(out.iterdir()):
-        raise InputError(f"output folder must be new or empty, got {out}; choose another name or remove it")
-
-
-def _done(out: Path, record: dict[str, Any]) -> dict[str, Any] | None:
-    """The results of a run that was finished with the same data and settings; InputError when it was another."""
-    if not (out / "config.json").is_file():
-        return None
-    config = read_json(out / "config.json")
-    old = config.get("embedder") if isinstance(config, dict) else None
-    if not isinstance(old, dict):
-        raise InputError(f"output folder must be new or empty, got {out}, which holds a model; choose another name")
-    for key, name in (("start", "model"), ("text_hash", "text"), ("seed", "seed")):
-        if old.get(key) != record[key]:
-            raise InputError(f"{name} must be that of the run in {out}, got another; use a new output folder")
-    before = old.get("config", {})
-    for key, value in json.loads(json.dumps(record["config"])).items():
-        if before.get(key) != value:
-            raise InputError(f"{key} must be {before.get(key)} as in the run in {out}, got {value}; use a new output "
-                             "folder")
-    return config["results"]
 
 
 def _check_sizes(config: EmbedderConfig, reader: TextModel) -> None:

@@ -41,12 +41,12 @@ from polysemy.training.fine_tuning_start import (
     hash_of_folder,
     split_dev,
 )
-from polysemy.training.lock import NAME as LOCK
 from polysemy.training.lock import folder_lock
 from polysemy.training.loop import Step
+from polysemy.training.record import NAME as RECORD
+from polysemy.training.record import check_run_folder, done_before, refuse_another, write_record
 from polysemy.training.signals import Signals
 
-RECORD = "run.json"
 FREE = ("environment", "dtype", "device")
 """what may be another when a run goes on"""
 log = logging.getLogger(__name__)
@@ -90,19 +90,21 @@ def finetune(start: str | Path, task: Task, train: Examples, dev: Examples | Non
     start, out, tell = Path(start), Path(out), tell or (lambda line: None)
     if isinstance(task, Embed):
         raise InputError("task must have labels to be fine-tuned, got embed; use train_embedder")
-    _check_out(out)
+    check_run_folder(out, model=True)
     given = config or FineTuningConfig()
     record = {"start": str(start), "start_hash": hash_of_folder(start), "given": given.to_dict(), "seed": seed,
               "text_hash": fingerprint(train, dev), "threads": torch.get_num_threads(), "environment": environment()}
-    if (done := _done(out, record)) is not None:
+    if (old := done_before(out, "fine_tuning")) is not None:
+        _compare(out, old, record)
         tell(f"{out} is done")
-        return done
-    _check_record(out / "checkpoints", record)
+        return read_json(out / "config.json")["results"]
+    if (out / "checkpoints" / RECORD).exists():
+        _compare(out, read_json(out / "checkpoints" / RECORD), record)
     work = prepare(start, task, train, dev, given, judge=judge, device=device, tell=tell)
     with Signals() as signals:
         (out / "checkpoints").mkdir(parents=True, exist_ok=True)
         with folder_lock(out):
-            write_json(out / "checkpoints" / RECORD, record)
+            write_record(out / "checkpoints", record)
             seeds = [_seed(work, out, seed + k, signals, progress, tell) for k in range(work.config.seeds)]
             return _export(work, out, record, seeds)
 
@@ -202,43 +204,8 @@ def _final(work: Work, user: TaskUser) -> dict[str, Any]:
     return metrics
 
 
-def _check_out(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise InputError(f"output folder must be a folder, got the file {out}")
-    if out.is_dir() and not (out / "checkpoints").is_dir() and not (out / "config.json").is_file():
-        others = sorted(path.name for path in out.iterdir() if path.name != LOCK)
-        if others:
-            raise InputError(f"output folder must be new, empty or hold a run to go on with, got {out} with "
-                             f"{others[0]}; choose another name")
-
-
-def _done(out: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The results of a run that was finished with the same data and settings; InputError when it was another."""
-    if not (out / "config.json").is_file():
-        return None
-    config = read_json(out / "config.json")
-    old = config.get("fine_tuning") if isinstance(config, dict) else None
-    if not isinstance(old, dict):
-        raise InputError(f"output folder must be new or empty, got {out}, which holds a model; choose another name")
-    _compare(out, old, record)
-    return config["results"]
-
-
-def _check_record(folder: Path, record: Mapping[str, Any]) -> None:
-    if (folder / RECORD).exists():
-        _compare(folder.parent, read_json(folder / RECORD), record)
-
-
 def _compare(out: Path, old: Mapping[str, Any], record: Mapping[str, Any]) -> None:
     """InputError when a run that was begun is called with another model, other data or settings."""
-    what = {"start_hash": "model", "text_hash": "examples", "seed": "seed", "threads": "threads"}
-    for key, name in what.items():
-        if old.get(key) != record[key] and key != "threads":
-            raise InputError(f"{name} must be that of the run in {out}, got another; use a new output folder")
-    before, now = old.get("given", {}), record["given"]
-    for key in now:
-        if before.get(key) != now[key]:
-            raise InputError(f"{key} must be {before.get(key)} as in the run in {out}, got {now[key]}; use a new "
-                             "output folder")
+    refuse_another(out, old, record, {"start_hash": "model", "text_hash": "examples", "seed": "seed"}, "given")
     if old.get("threads") != record["threads"]:
         log.warning("another number of threads than before: the last bits will differ")

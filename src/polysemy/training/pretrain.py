@@ -37,14 +37,12 @@ from polysemy.training.embedding_start import start_table, vectors_to_start
 from polysemy.training.held_out import HeldOut
 from polysemy.training.incremental import Replay, Start
 from polysemy.training.learner import Learner
-from polysemy.training.lock import NAME as LOCK
 from polysemy.training.lock import folder_lock
 from polysemy.training.loop import Step
 from polysemy.training.metrics import Metrics
 from polysemy.training.outcome import NotFiniteError, RunError
 from polysemy.training.prepared import PreparedText, open_text, prepare_text
-from polysemy.training.record import NAME as RECORD
-from polysemy.training.record import changes_of, refuse_when_done, write_record
+from polysemy.training.record import changes_of, check_run_folder, refuse_when_done, write_record
 from polysemy.training.run import Run, Scores, evaluation
 from polysemy.training.signals import Signals
 
@@ -121,7 +119,9 @@ def _claimed(folder: Path, world: World, resume: bool) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with world.together("taking the output folder"):
             if world.first:
-                _check_folder(folder, resume)
+                if check_run_folder(folder) and not resume:
+                    raise InputError(f"output folder must not hold a run, got {folder}; choose another name, or go on "
+                                     "with it")
                 try:
                     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
                     stack.enter_context(folder_lock(folder))
@@ -130,20 +130,6 @@ def _claimed(folder: Path, world: World, resume: bool) -> Iterator[None]:
                 for path in folder.glob(".*.tmp"):
                     path.unlink(missing_ok=True)
         yield
-
-
-def _check_folder(folder: Path, resume: bool) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise InputError(f"output folder must be a folder, got the file {folder}")
-    begun = (folder / "checkpoints" / RECORD).exists()
-    others = {path.name for path in folder.iterdir()} - {LOCK, "text", "checkpoints"}
-    if not begun and others:
-        raise InputError(f"output folder must be new, empty or hold a run to go on with, got {folder} with "
-                         f"{sorted(others)[0]}; choose another name")
-    if begun and not resume:
-        raise InputError(f"output folder must not hold a run, got {folder}; choose another name, or go on with it")
 
 
 def _shared(prepare: Callable[[], PreparedText], world: World) -> PreparedText:

@@ -1,14 +1,16 @@
 """What a run was started with, kept beside its checkpoints: what may change when it goes on, and what may not."""
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from polysemy.artifact import read_json, write_json
 from polysemy.errors import InputError
+from polysemy.training.lock import NAME as LOCK
 
-NAME = "run.json"
+NAME, CHECKPOINTS = "run.json", "checkpoints"
 FIXED = ("config.recipe", "config.heads", "config.tokenizer", "config.model")
 """settings that decide the shape of the weights or the meaning of ids"""
 FREE = ("dropout", "attention_dropout")
@@ -17,6 +19,51 @@ DESCRIBES = ("environment", "text", "tokenizer")
 MACHINE = ("dtype", "processes", "threads")
 """where it runs, which a run that is done does not care about"""
 MISSING = "nothing"
+
+
+def check_run_folder(folder: Path, *, model: bool = False) -> bool:
+    """Whether a run was begun in an output folder; InputError for a file, or for a folder that holds something else.
+
+    With `model` a finished model counts as a run too: who asks looks at what it is.
+    """
+    if not folder.exists():
+        return False
+    if not folder.is_dir():
+        raise InputError(f"output folder must be a folder, got the file {folder}")
+    begun = (folder / CHECKPOINTS / NAME).is_file() or (model and (folder / "config.json").is_file())
+    others = {path.name for path in folder.iterdir()} - {LOCK, "text", CHECKPOINTS}
+    if others and not begun:
+        raise InputError(f"output folder must be new, empty or hold a run to go on with, got {folder} with "
+                         f"{min(others)}; choose another name")
+    return begun
+
+
+def done_before(folder: Path, part: str) -> Mapping[str, Any] | None:
+    """What the finished run in an output folder was started with, as config.json keeps it under `part`; None without.
+
+    InputError when the model there came about otherwise.
+    """
+    if not (folder / "config.json").is_file():
+        return None
+    config = read_json(folder / "config.json")
+    found = config.get(part) if isinstance(config, dict) else None
+    if not isinstance(found, dict):
+        raise InputError(f"output folder must be new or empty, got {folder}, which holds a model; choose another name")
+    return found
+
+
+def refuse_another(folder: Path, old: Mapping[str, Any], record: Mapping[str, Any], names: Mapping[str, str],
+                   settings: str) -> None:
+    """InputError when the run in the folder began with another value of one of `names` (key: what to call it) or with
+    other settings, which the records keep under the key `settings`."""
+    for key, name in names.items():
+        if old.get(key) != record[key]:
+            raise InputError(f"{name} must be that of the run in {folder}, got another; use a new output folder")
+    before = old.get(settings, {})
+    for key, value in json.loads(json.dumps(record[settings])).items():
+        if before.get(key) != value:
+            raise InputError(f"{key} must be {before.get(key)} as in the run in {folder}, got {value}; use a new "
+                             "output folder")
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
