@@ -225,7 +225,7 @@ def _facts(study: Mapping[str, Any]) -> list[str]:
         (corpus.get("words"), f"{wording.short_count(corpus.get('words'))} words"),
         (corpus.get("documents"), f"{wording.count(corpus.get('documents'))} documents"),
         (budget.get("seconds"), f"{wording.duration(budget.get('seconds'))} of training a rung"),
-        (budget.get("threads"), f"{budget.get('threads')} threads"),
+        (budget.get("threads"), f"{budget.get('threads')} thread{'s' * (budget.get('threads') != 1)}"),
         (cloze.get("items"), f"{wording.count(cloze.get('items'))} questions"),
     ]
     return [text for value, text in facts if value]
