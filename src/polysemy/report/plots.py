@@ -31,9 +31,9 @@ def pictures(study: dict[str, Any]) -> list[tuple[str, str, str, Figure]]:
         (
             "accuracy-seconds",
             "Cloze accuracy while training goes on",
-            "Each point is a checkpoint (of word vectors a shorter run), judged by some of the questions and at the end "
-            "by all; the upright line there is the 95 % interval. Dashed lines took no training time worth drawing. Where a curve crosses a dashed "
-            "line, context begins to beat counting.",
+            "Each point is a checkpoint (of word vectors a shorter run), judged by some of the questions and at the "
+            "end by all; the upright line there is the 95 % interval. Dashed lines took no training time worth "
+            "drawing. Where a curve crosses a dashed line, context begins to beat counting.",
             accuracy_over_time(rungs),
         ),
         (
