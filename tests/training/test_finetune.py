@@ -157,9 +157,10 @@ def test_gradual_unfreezing_moves_a_layer_more_in_each_epoch(start: Path, tmp_pa
              "body.embedding.token.weight": 4}
     before = weights(start)
     for epochs in (1, 2, 3):
-        folder = tmp_path / str(epochs)
+        folder, told = tmp_path / str(epochs), list[str]()
         # without a judge the last epoch is kept
-        tune(start, TASK, TRAIN, DEV, folder, SMALL.replace(gradual=True, epochs=epochs), judge=None)
+        tune(start, TASK, TRAIN, DEV, folder, SMALL.replace(gradual=True, epochs=epochs), judge=None, tell=told.append)
+        assert any("in epoch 4, after the last; use --epochs 4" in line for line in told)
         after = weights(folder)
         for name, epoch in names.items():
             assert torch.equal(before[name], after[name]) == (epoch > epochs), (name, epochs)

@@ -146,6 +146,10 @@ def _seed(work: Work, out: Path, seed: int, signals: Signals, progress: Callable
     run = SeedRun(work, folder, metrics, model, seed)
     if run.state.step:
         tell(f"goes on after step {run.state.step:,}")
+    late, epochs = run.unfreezing.last, work.config.epochs
+    if epochs is not None and late >= epochs:
+        tell(f"gradual: the lowest weights would begin to learn in epoch {late + 1}, after the last; use --epochs "
+             f"{late + 1} or more to let all learn")
     run.go(signals, progress, tell)
     results = run.results()
     save_tensors(folder / WEIGHTS, run.best_weights())
