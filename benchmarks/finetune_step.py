@@ -178,11 +178,11 @@ def serve(pipe: Any, which: str, args: argparse.Namespace, theirs: Path, ours: P
     import torch
     import transformers
 
+    from polysemy.memory import keep_freed_memory
     from polysemy.models.fine_tuning import opened
     from polysemy.text.labeled import read_examples
     from polysemy.text.task_rows import task_rows
     from polysemy.training.fine_tuning_start import task_for
-    from polysemy.training.memory import keep_freed_memory
 
     transformers.utils.logging.set_verbosity_error()
     torch.set_num_threads(args.threads)

@@ -9,7 +9,7 @@ import pytest
 SCRIPT = """
 import resource, sys
 import numpy as np
-from polysemy.training.memory import keep_freed_memory
+from polysemy.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 def use():

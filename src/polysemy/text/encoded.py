@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polysemy.errors import InputError
+from polysemy.memory import give_back_memory
 from polysemy.text.corpus import Document
 from polysemy.text.counts import ReadingReport
 from polysemy.text.vocabulary import UNKNOWN, Vocabulary, WordConfig
@@ -159,6 +160,7 @@ def _encode(
     result = EncodedText(NO_TOKENS, vocabulary, 0.0, size, table.forgotten, table.lost, reader.report)
     del table, block, scan  # their memory is needed for the tokens
     result.tokens = store.finish(numbers)
+    give_back_memory()
     return result
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polysemy.artifact import finish, save_tensors, write_bytes
+from polysemy.memory import keep_freed_memory
 from polysemy.models.pretrained import WEIGHTS
 from polysemy.models.recipe import TrainingConfig
 from polysemy.models.sentence_vectors import SentenceModel, SentenceVectors
@@ -20,7 +21,6 @@ from polysemy.training.distributed import World
 from polysemy.training.embedder_config import EmbedderConfig
 from polysemy.training.learner import Learner
 from polysemy.training.loop import Step, train
-from polysemy.training.memory import keep_freed_memory
 from polysemy.training.metrics import Metrics
 from polysemy.training.outcome import InterruptError
 from polysemy.training.record import changes_of, write_record

@@ -4,10 +4,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from polysemy.memory import keep_freed_memory
 from polysemy.nn.dropout import dropout_key
 from polysemy.training.learner import Learner
 from polysemy.training.loop import Rows
-from polysemy.training.memory import keep_freed_memory
 from polysemy.training.optimizer import Optimizer
 
 

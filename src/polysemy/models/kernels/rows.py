@@ -23,7 +23,7 @@ def aligned(rows: int, size: int) -> np.ndarray:
 def drawn(rows: int, size: int, random: np.random.Generator) -> np.ndarray:
     """`aligned` with vectors drawn from U(-1/2, 1/2) / size, as word2vec begins."""
     matrix = aligned(rows, size)
-    block = max(1, (1 << 18) // max(size, 1))
+    block = max(1, (1 << 16) // max(size, 1))
     for start in range(0, rows, block):
         part = matrix[start : start + block, :size]
         part[:] = (random.random(part.shape, np.float32) - np.float32(0.5)) / np.float32(size)
@@ -36,7 +36,7 @@ def unpadded(matrix: np.ndarray, size: int) -> np.ndarray:
     if size == width:
         return matrix
     flat = matrix.reshape(-1)
-    block = max(1, (1 << 18) // width)
+    block = max(1, (1 << 16) // width)
     for start in range(0, rows, block):
         part = matrix[start : start + block, :size].copy()
         flat[start * size : start * size + part.size] = part.reshape(-1)

@@ -10,6 +10,7 @@ import numpy as np
 
 from polysemy.artifact import save_tensors
 from polysemy.errors import InputError
+from polysemy.memory import give_back_memory
 from polysemy.models.kernels.drawing import start_state
 from polysemy.models.kernels.rows import unpadded
 from polysemy.models.progress import Progress
@@ -53,6 +54,7 @@ def train(config: Word2VecConfig, text: EncodedText, *, seed: int, threads: int,
     matrices = begin(config, counts, seed)
     step = step_for(config, counts, matrices)
     loss = SampledLoss(config, tokens, matrices, seed)
+    give_back_memory()  # what tables and drawing took
     threads = 1 if config.one_thread else threads
     schedule = Schedule(num_tokens * config.epochs + 1, epochs=config.epochs, rate=config.first_rate, floor=FLOOR,
                         threads=threads, stop=stop, limit=limit)

@@ -8,7 +8,8 @@ from polysemy.models.word2vec.config import Word2VecConfig
 from polysemy.models.word2vec.steps import Matrices
 from polysemy.runtime import random_for
 
-PLACES = 1000
+PLACES, PART = 1000, 100
+"""places in all, and looked at together"""
 
 
 class SampledLoss:
@@ -46,10 +47,14 @@ class SampledLoss:
             top = scores.max(1, keepdims=True)
             total = top[:, 0] + np.log(np.exp(scores - top).sum(1))
             return float((total - scores[np.arange(len(scores)), self.targets]).mean())
-        positive = (outputs[self.targets] * hidden).sum(1)
-        negative = np.einsum("nkd,nd->nk", outputs[self.negatives], hidden)
-        real = self.negatives != self.targets[:, None]
-        return float((np.logaddexp(0, -positive) + (np.logaddexp(0, negative) * real).sum(1)).mean())
+        total = 0.0
+        for start in range(0, len(hidden), PART):
+            some = slice(start, start + PART)
+            x, targets, negatives = hidden[some], self.targets[some], self.negatives[some]
+            positive, negative = (outputs[targets] * x).sum(1), np.einsum("nkd,nd->nk", outputs[negatives], x)
+            real = negatives != targets[:, None]
+            total += float(np.logaddexp(0, -positive).sum() + (np.logaddexp(0, negative) * real).sum())
+        return total / len(hidden)
 
 
 def _context(tokens: np.ndarray, at: int, window: int) -> list[int]:
