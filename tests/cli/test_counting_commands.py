@@ -91,6 +91,8 @@ def test_a_classifier_learns_names_its_labels_and_is_judged(folder: Path, capsys
         found = json_of(capsys, "evaluate", str(folder / "clf"), "--data", str(folder / "plain.tsv"),
                         "--columns", columns)
         assert found["f1"] == 1.0
+    for columns in ("1", "1,2,3", "text=1,lable=2", "text=1,text=2"):
+        assert main(["evaluate", str(folder / "clf"), "--data", str(folder / "plain.tsv"), "--columns", columns]) == 2
     assert main(["evaluate", str(folder / "clf")]) == 2
     (folder / "lines.txt").write_text("a fine film\n")
     assert json_of(capsys, "embed", str(folder / "clf"), str(folder / "lines.txt"))["size"] == 8

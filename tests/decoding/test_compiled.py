@@ -29,6 +29,9 @@ LAYOUTS: list[tuple[str, dict[str, Any]]] = [
     ("paper", {"activation": "relu", "hidden_size": 48, "num_heads": 3, "intermediate_size": 50}),
     ("ladder", {"activation": "quick_gelu", "num_heads": 1, "scale": "none"})]
 
+WIDE: tuple[str, dict[str, Any]] = ("ladder", {"hidden_size": 160, "num_heads": 5, "intermediate_size": 320})
+"""rows of more than 128 columns and a rest: integers are multiplied four vectors at a time, then one by one"""
+
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
@@ -175,7 +178,7 @@ def test_int8_rounds_to_half_a_step_of_each_row() -> None:
 
 
 @pytest.mark.parametrize(("weights", "largest"), [("bfloat16", 0.06), ("int8", 0.12)])
-@pytest.mark.parametrize(("preset", "changes"), [LAYOUTS[0], LAYOUTS[4], LAYOUTS[6]])
+@pytest.mark.parametrize(("preset", "changes"), [LAYOUTS[0], LAYOUTS[4], LAYOUTS[6], WIDE])
 def test_smaller_weights_come_close(weights: str, largest: float, preset: str, changes: dict[str, Any]) -> None:
     """Against the plain way of a model whose matrices were rounded in the same manner: the same numbers."""
     model = copy.deepcopy(small_gpt(preset, 5, changes=tuple(changes.items())))

@@ -185,11 +185,12 @@ def labels_of(args: argparse.Namespace) -> Any:
 
 def columns_of(args: argparse.Namespace) -> tuple[str, str]:
     """The columns of text and label that --columns names, as A,B or as text=A,label=B."""
-    parts = [part.strip().rpartition("=") for part in args.columns.split(",")]
-    names = [name for _, _, name in sorted(parts, key=lambda part: part[0] == "label")]
-    if len(names) != 2 or not all(names):
+    from polysemy.text.labeled_columns import parse_columns
+
+    found = parse_columns(args.columns, "classify")
+    if len(found) != 2:
         raise InputError(f"--columns must be two names or numbers, as in text,label, got {args.columns!r}")
-    return names[0], names[1]
+    return found["text"], found["label"]
 
 
 def budget_of(args: argparse.Namespace, *, default: bool = True) -> Any:
