@@ -10,6 +10,7 @@ import numpy as np
 
 from polysemy.artifact import read_json
 from polysemy.errors import InputError
+from polysemy.models.predictions import softmax
 from polysemy.models.tasks import Classify, Regress, task_of
 from polysemy.text.row_form import cut_pair
 from polysemy.text.tokenizer import Tokenizer
@@ -74,15 +75,13 @@ class OnnxUser:
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """One of {label, probability, probabilities} or {value} for each text or pair."""
-        found = self.logits(texts, pairs).astype(np.float64)
+        found = self.logits(texts, pairs)
         if isinstance(self.task, Regress):
             return [{"value": float(row[0])} for row in found]
         assert isinstance(self.task, Classify)
-        shares = np.exp(found - found.max(1, keepdims=True))
-        shares /= shares.sum(1, keepdims=True)
         labels = self.task.labels
         return [{"label": labels[int(row.argmax())], "probability": float(row.max()),
-                 "probabilities": dict(zip(labels, row.tolist(), strict=True))} for row in shares]
+                 "probabilities": dict(zip(labels, row.tolist(), strict=True))} for row in softmax(found)]
 
     def _all(self, output: str, texts: Sequence[str], pairs: Sequence[str] | None, does: str) -> np.ndarray:
         if isinstance(texts, str):

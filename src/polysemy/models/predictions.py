@@ -173,9 +173,7 @@ def answer_of(found: Sequence[Candidate], null: float, context: str, starts: np.
     best = sorted(spans, key=lambda place: (-spans[place], place))[:task.best]
     if not best:
         return Answer(text="", start=0, stop=0, probability=1.0)
-    scores = np.array([spans[place] for place in best] + [null] * task.null)
-    shares = np.exp(scores - scores.max())
-    shares /= shares.sum()
+    shares = softmax(np.array([spans[place] for place in best] + [null] * task.null))
     start, stop = best[0]
     difference = null - spans[best[0]]
     span = context[start:stop]
@@ -183,3 +181,10 @@ def answer_of(found: Sequence[Candidate], null: float, context: str, starts: np.
         return Answer(text="", start=0, stop=0, probability=float(shares[-1]), span=span, null_difference=difference)
     return Answer(text=span, start=start, stop=stop, probability=float(shares[0]), span=span,
                   null_difference=difference)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities along the last dimension, float64."""
+    wide = logits.astype(np.float64)
+    shares = np.exp(wide - wide.max(-1, keepdims=True))
+    return shares / shares.sum(-1, keepdims=True)

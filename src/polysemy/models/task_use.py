@@ -128,7 +128,7 @@ class TaskUser(ReadAs):
 
     def _label(self, logits: np.ndarray) -> Prediction:
         assert isinstance(self.task, Classify)
-        shares = softmax(logits)
+        shares = predictions.softmax(logits)
         best = int(shares.argmax())
         return Prediction(label=self.task.labels[best], probability=float(shares[best]),
                           probabilities=dict(zip(self.task.labels, shares.tolist(), strict=True)))
@@ -143,7 +143,7 @@ class TaskUser(ReadAs):
             sentences[windows.examples[i]][words] = logits
         results = []
         for i, (example, logits) in enumerate(zip(examples, sentences, strict=True)):
-            shares = softmax(logits)
+            shares = predictions.softmax(logits)
             best = shares.argmax(-1)
             tags = tuple(self.task.labels[number] for number in best)
             text, spans = predictions.joined(example.words) if sources is None else sources[i]
@@ -220,13 +220,6 @@ def without_labels(examples: Examples) -> Examples:
     changes = {Example: {"label": None}, Tagged: {"tags": None}}
     items = tuple(replace(item, **changes.get(type(item), {})) for item in examples)
     return replace(examples, items=items)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities along the last dimension, float64."""
-    wide = logits.astype(np.float64)
-    shares = np.exp(wide - wide.max(-1, keepdims=True))
-    return shares / shares.sum(-1, keepdims=True)
 
 
 def _splits(batch: TaskBatch) -> np.ndarray:
