@@ -98,15 +98,15 @@ def _as_text(kind: str, results: list[dict[str, Any]]) -> str:
         rows: list[tuple[object, ...]] = [(f"{one['value']:.4f}", _text(one)) for one in results]
         return table(("value", "text"), rows, right="value")
     if kind == "span":
-        rows = [(one["answer"]["text"] or _no_answer(one["answer"]), f"{one['probability']:.4f}", _text(one)) for one in results]
+        rows = [(_answer(one["answer"]), f"{one['probability']:.4f}", _text(one)) for one in results]
         return table(("answer", "probability", "question"), rows, right="probability")
     rows = [(one["label"], f"{one['probability']:.4f}", _text(one)) for one in results]
     return table(("label", "probability", "text"), rows, right="probability")
 
 
-def _no_answer(answer: dict[str, Any]) -> str:
-    """A threshold decides, so the best span may be the likelier one."""
-    return f"(no answer; best: {answer['span']})" if answer.get("span") else "(no answer)"
+def _answer(answer: dict[str, Any]) -> str:
+    """Where there is none the best span is named: a threshold decides, so it may be the likelier one."""
+    return answer["text"] or (f"(no answer; best: {answer['span']})" if answer["span"] else "(no answer)")
 
 
 def _text(result: dict[str, Any]) -> str:

@@ -234,7 +234,8 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, kv: Tensor | None, bias: Tensor, pieces: Pieces, num_heads: int, scale: float,
                 dropped: Drop | None) -> Tensor:
-        from polysemy.nn.kernels.attention import Choice, attention_forward
+        from polysemy.nn.kernels.attention_forward import attention_forward
+        from polysemy.nn.kernels.attention_pieces import Choice
 
         keys, threshold, factor = _parts(dropped)
         ctx.choice = Choice(pieces, num_heads, scale, keys, threshold, factor)
@@ -245,7 +246,7 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        from polysemy.nn.kernels.attention import attention_backward
+        from polysemy.nn.kernels.attention_backward import attention_backward
 
         q, kv, bias, sums = ctx.saved_tensors
         dq, dkv = torch.empty_like(q), None if kv is None else torch.empty_like(kv)
