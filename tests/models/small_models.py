@@ -28,7 +28,7 @@ from polysemy.text.tokenizer import Tokenizer, TokenizerConfig
 
 RECIPES = {"bert": bert, "roberta": roberta, "albert": albert, "spanbert": spanbert, "distilbert": distilbert}
 LANGUAGE = {"gpt": gpt, "nnlm": nnlm, "rnn": rnn, "lstm": lstm, "transformer-xl": transformer_xl, "elmo": elmo,
-            "adaptive": lstm}
+            "adaptive": lstm, "adaptive-nnlm": nnlm}
 SMALL: dict[str, dict[str, str]] = {
     "gpt": {"model.transformer.hidden_size": "32", "model.transformer.num_heads": "2",
             "model.transformer.intermediate_size": "48"},
@@ -39,6 +39,8 @@ SMALL: dict[str, dict[str, str]] = {
                        "model.transformer.intermediate_size": "48", "model.evaluation_memory": "500",
                        "model.same_length": "false"},
     "adaptive": {"model.hidden_size": "24", "tokenizer.kind": "word", "model.cutoffs": "40,90"},
+    "adaptive-nnlm": {"model.embedding_size": "16", "model.inner_size": "24", "tokenizer.kind": "word",
+                      "model.cutoffs": "40,90"},
     "elmo": {"model.cell_size": "24", "model.projection_size": "12"},
 }
 SENTENCES = (

@@ -31,35 +31,6 @@ def text(rows: int = 3, length: int = 20) -> torch.Tensor:
     return torch.randint(0, 50, (rows, length), generator=torch.Generator().manual_seed(5))
 
 
-@pytest.mark.parametrize("position", KINDS)
-@pytest.mark.parametrize("changes", [{}, {"norm": "pre"}, {"num_groups": 1}])
-@torch.no_grad()
-def test_token_by_token_equals_chunks_equals_one_forward(position: str, changes: dict[str, object]) -> None:
-    model, ids = body(position, **changes), text()
-    wanted = model(ids)
-    for cuts in ([1] * 20, [7, 1, 12], [20]):
-        state, found = None, []
-        for part in ids.split(cuts, 1):
-            states, state = model.advance(part, state)
-            found.append(states)
-        torch.testing.assert_close(torch.cat(found, 1), wanted, atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("position", KINDS)
-@torch.no_grad()
-def test_rows_of_different_lengths_equal_each_alone(position: str) -> None:
-    model, ids = body(position), text()
-    first, second = torch.tensor([3, 9, 6]), torch.tensor([5, 0, 4])
-    _, state = model.advance(ids[:, :9], None, first)
-    shown, state = model.advance(ids[:, 9:14], state, second)
-    last, _ = model.advance(ids[:, 14:16], state)
-    for row in range(3):
-        a, b = int(first[row]), int(second[row])
-        alone = model(torch.cat([ids[row, :a], ids[row, 9:9 + b], ids[row, 14:16]])[None])[0]
-        torch.testing.assert_close(shown[row, :b], alone[a:a + b], atol=1e-5, rtol=0)
-        torch.testing.assert_close(last[row], alone[-2:], atol=1e-5, rtol=0)
-
-
 @torch.no_grad()
 def test_rows_of_a_state_may_be_repeated_and_reordered_and_the_state_is_left_as_it_was() -> None:
     model, ids = body(), text()

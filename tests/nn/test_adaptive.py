@@ -1,6 +1,7 @@
 """Adaptive softmax: torch's, a distribution, tied, and whole where nothing is cut off."""
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,8 @@ def features(n: int = 40) -> Tensor:
     return torch.randn(n, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
-def softmax(tied: bool = False) -> AdaptiveSoftmax:
-    made = AdaptiveSoftmax(SIZE, VOCABULARY, CUTOFFS, tied=tied).double()
+def softmax(tied: bool = False, bias: bool = False) -> AdaptiveSoftmax:
+    made = AdaptiveSoftmax(SIZE, VOCABULARY, CUTOFFS, tied=tied, bias=bias).double()
     generator = torch.Generator().manual_seed(1)
     for parameter in made.parameters():
         nn.init.normal_(parameter, generator=generator)
@@ -49,9 +50,10 @@ def test_it_is_that_of_torch() -> None:
     torch.testing.assert_close(ours.log_probabilities(x), theirs.log_prob(y), atol=1e-10, rtol=0)
 
 
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("tied", [False, True])
-def test_probabilities_add_up_to_one_and_are_those_of_the_loss(tied: bool) -> None:
-    made, vectors = softmax(tied), table() if tied else None
+def test_probabilities_add_up_to_one_and_are_those_of_the_loss(tied: bool, bias: bool) -> None:
+    made, vectors = softmax(tied, bias), table() if tied else None
     logs = made.log_probabilities(features(), vectors)
     assert logs.shape == (40, VOCABULARY)
     torch.testing.assert_close(logs.exp().sum(1), torch.ones(40, dtype=torch.float64), atol=1e-12, rtol=0)
@@ -66,6 +68,16 @@ def test_tied_learns_in_every_row_of_the_table_it_was_asked_about() -> None:
     touched = vectors.grad.abs().sum(1) > 0
     assert touched.tolist() == [True] * 12 + [False] * 18  # head and first cluster; nobody asked for the second
     assert not [name for name, _ in made.named_parameters() if "clusters" not in name]
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_biases_that_start_from_counts_alone_say_how_frequent_each_token_is(tied: bool) -> None:
+    made = AdaptiveSoftmax(SIZE, VOCABULARY, CUTOFFS, tied=tied, bias=True).double()
+    counts = np.random.default_rng(0).integers(0, 50, VOCABULARY)
+    made.start_from_counts(counts)
+    logs = made.log_probabilities(torch.zeros(1, SIZE, dtype=torch.float64), table() if tied else None)
+    shares = (counts + 1) / (counts + 1).sum()
+    torch.testing.assert_close(logs[0], torch.from_numpy(np.log(shares)), atol=1e-6, rtol=0)
 
 
 def test_no_targets_give_no_loss() -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from polysemy.config import Config
 from polysemy.errors import InputError
 from polysemy.models.encoder import Encoded, State
+from polysemy.nn.adaptive import check_cutoffs
 from polysemy.nn.dropout import Dropout
 from polysemy.nn.fused import look_up
 from polysemy.nn.heads import HeadSizes
@@ -49,9 +50,14 @@ class FeedForwardConfig(Config):
     deviation: float = 0.1
     """of the first vectors; from 1 the tanh units bend at once, and pairs of words are learned sooner"""
 
+    cutoffs: tuple[int, ...] = ()
+    """adaptive softmax: tokens from each of these ids on form a cluster (nn/adaptive.py); none: one softmax for all"""
+
     def check(self) -> None:
         check_size("vocab_size", self.vocab_size)
         check_size("hidden_size", self.embedding_size)
+        if self.cutoffs:
+            check_cutoffs(self.cutoffs, self.vocab_size)
         if not 2 <= self.order <= 256:
             raise InputError(f"order must be in 2..256, got {self.order}")
         if self.inner_size < 0 or (self.inner_size == 0 and not self.direct):
@@ -67,11 +73,11 @@ class FeedForwardConfig(Config):
     def head_sizes(self) -> HeadSizes:
         """The output has a matrix of its own, [U W], and a bias."""
         return HeadSizes(hidden_size=self.hidden_size, table_size=self.embedding_size, vocab_size=self.vocab_size,
-                         tied=False, output_bias=True)
+                         tied=False, output_bias=True, cutoffs=self.cutoffs)
 
     def with_vocabulary(self, vocab_size: int) -> FeedForwardConfig:
-        """The same model for so many tokens."""
-        return self.replace(vocab_size=vocab_size)
+        """The same model for so many tokens; cutoffs beyond them fall away."""
+        return self.replace(vocab_size=vocab_size, cutoffs=tuple(c for c in self.cutoffs if c < vocab_size))
 
     @property
     def context_size(self) -> int:
@@ -88,7 +94,10 @@ class FeedForwardConfig(Config):
         return 1
 
     def num_parameters(self) -> int:
-        """V (1 + m + h) + h (1 + (n - 1) m), and V (n - 1) m direct ones: with them the paper's formula (section 2)."""
+        """V (1 + m + h) + h (1 + (n - 1) m), and V (n - 1) m direct ones: with them the paper's formula (section 2).
+
+        Of a full softmax; clusters add a few.
+        """
         return (self.vocab_size * (1 + self.embedding_size + self.hidden_size)
                 + self.inner_size * (1 + self.context_size))
 

@@ -9,7 +9,9 @@ Letters in shapes: n places, e feature width, v tokens, k clusters.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -27,14 +29,17 @@ class AdaptiveSoftmax(nn.Module):
 
     Untied it is torch.nn.AdaptiveLogSoftmaxWithLoss with `div_value` 4: cluster i works on e / 4**(i + 1) features.
     Tied, each token's row of the table is its output vector, in full width, in the head and in clusters alike.
+    With `bias` each token and each cluster has a number of its own, which torch gives to the head alone.
     """
 
-    def __init__(self, size: int, vocab_size: int, cutoffs: tuple[int, ...], *, tied: bool = False) -> None:
+    def __init__(self, size: int, vocab_size: int, cutoffs: tuple[int, ...], *, tied: bool = False,
+                 bias: bool = False) -> None:
         """Token ids of cluster i are cutoffs[i] .. cutoffs[i + 1] - 1, the last going to the vocabulary's end."""
         super().__init__()
         check_cutoffs(cutoffs, vocab_size)
         self.cutoffs, self.tied = (*cutoffs, vocab_size), tied
-        self.clusters = nn.Linear(size, len(cutoffs), bias=False)
+        self.clusters = nn.Linear(size, len(cutoffs), bias=bias)
+        self.bias = nn.Parameter(torch.zeros(vocab_size)) if bias else None
         self.head = None if tied else nn.Linear(size, cutoffs[0], bias=False)
         self.tails = nn.ModuleList()
         if not tied:
@@ -53,39 +58,60 @@ class AdaptiveSoftmax(nn.Module):
         if len(targets) and (int(targets.min()) < 0 or int(targets.max()) >= self.cutoffs[-1]):
             raise InputError(f"targets must be in 0..{self.cutoffs[-1] - 1}, got "
                              f"{int(targets.min())}..{int(targets.max())}")
-        head, tails = self._weights(table)
+        (head, head_bias), tails = self._weights(table)
         shown = targets
         total = features.new_zeros((), dtype=torch.float64 if features.dtype == torch.float64 else torch.float32)
-        for i, ((first, end), (narrow, output)) in enumerate(zip(self.ranges(), tails, strict=True)):
+        for i, ((first, end), (narrow, output, bias)) in enumerate(zip(self.ranges(), tails, strict=True)):
             inside = (targets >= first) & (targets < end)
             shown = shown.masked_fill(inside, self.cutoffs[0] + i)
             at = inside.nonzero()[:, 0]
             x = features.index_select(0, at)
             x = x if narrow is None else F.linear(x, narrow)
-            total = total + linear_cross_entropy(x, output, None, targets[at] - first)
-        return total + linear_cross_entropy(features, head, None, shown)
+            total = total + linear_cross_entropy(x, output, bias, targets[at] - first)
+        return total + linear_cross_entropy(features, head, head_bias, shown)
 
     def log_probabilities(self, features: Float[Tensor, "n e"], table: Float[Tensor, "v _"] | None = None
                           ) -> Float[Tensor, "n v"]:
         """log P of every token, in float32 or better."""
         head, tails = self._weights(table)
-        found = _log_softmax(F.linear(features, head))
+        found = _log_softmax(F.linear(features, *head))
         parts = [found[:, :self.cutoffs[0]]]
-        for i, (narrow, output) in enumerate(tails):
+        for i, (narrow, output, bias) in enumerate(tails):
             x = features if narrow is None else F.linear(features, narrow)
-            parts.append(found[:, self.cutoffs[0] + i, None] + _log_softmax(F.linear(x, output)))
+            parts.append(found[:, self.cutoffs[0] + i, None] + _log_softmax(F.linear(x, output, bias)))
         return torch.cat(parts, 1)
 
-    def _weights(self, table: Tensor | None) -> tuple[Tensor, list[tuple[Tensor | None, Tensor]]]:
-        """The head's matrix with the clusters' entries below, and (narrowing matrix, matrix) of each cluster."""
-        if not self.tied:
-            assert self.head is not None
-            tails = [(tail["narrow"].weight, tail["output"].weight) for tail in self.tails]  # pyright: ignore
-            return torch.cat([self.head.weight, self.clusters.weight]), tails  # pyright: ignore[reportReturnType]
-        assert table is not None, "a tied output needs the table"
+    @torch.no_grad()
+    def start_from_counts(self, counts: np.ndarray) -> None:
+        """Let the numbers of tokens and clusters begin at the log frequencies of a text, as those of a full softmax.
+
+        `counts` (v,) says how often each piece stands there; one more for each, so that none is impossible.
+        """
+        if self.bias is not None:
+            shares = torch.from_numpy(np.asarray(counts, np.float64) + 1)
+            shares /= shares.sum()
+            for i, (first, end) in enumerate(self.ranges()):
+                total = shares[first:end].sum()
+                self.clusters.bias[i] = total.log()
+                shares[first:end] /= total
+            self.bias.copy_(shares.log())
+
+    def _weights(self, table: Tensor | None) -> tuple[tuple[Tensor, Tensor | None], list[Any]]:
+        """Matrix and bias of the head, clusters below; (narrowing matrix or None, matrix, bias) of each cluster."""
         sizes = [self.cutoffs[0], *(end - first for first, end in self.ranges())]
-        shortlist, *rest = table.split(sizes)  # one gradient for all parts
-        return torch.cat([shortlist, self.clusters.weight]), [(None, part) for part in rest]
+        biases: list[Any] = [None] * len(sizes) if self.bias is None else list(self.bias.split(sizes))
+        narrows: list[Any] = [None] * len(self.ranges())
+        if self.tied:
+            assert table is not None, "a tied output needs the table"
+            shortlist, *matrices = table.split(sizes)  # one gradient for all parts
+        else:
+            assert self.head is not None
+            tails: list[Any] = list(self.tails)
+            shortlist, matrices = self.head.weight, [tail["output"].weight for tail in tails]
+            narrows = [tail["narrow"].weight for tail in tails]
+        bias = None if self.bias is None else torch.cat([biases[0], self.clusters.bias])
+        return (torch.cat([shortlist, self.clusters.weight]), bias), list(zip(narrows, matrices, biases[1:],
+                                                                              strict=True))
 
 
 def _log_softmax(logits: Tensor) -> Tensor:

@@ -129,7 +129,8 @@ class NextTokenHead(nn.Module):
         self.adaptive = None
         if sizes.cutoffs:
             size = sizes.table_size if sizes.tied else sizes.hidden_size
-            self.adaptive = AdaptiveSoftmax(size, sizes.vocab_size, sizes.cutoffs, tied=sizes.tied)
+            self.adaptive = AdaptiveSoftmax(size, sizes.vocab_size, sizes.cutoffs, tied=sizes.tied,
+                                            bias=sizes.output_bias)
         whole = not sizes.tied and not sizes.cutoffs
         self.output = nn.Linear(sizes.hidden_size, sizes.vocab_size, bias=False) if whole else None
         self.bias = nn.Parameter(torch.zeros(sizes.vocab_size)) if sizes.output_bias and not sizes.cutoffs else None
