@@ -56,6 +56,27 @@ def test_settings_reach_into_nested_choices() -> None:
     assert changed == Model(attention=Windowed(reach=7), shared=True, heads=("x", "y", "z"), rate=1e-3)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pair(Config):
+    left: Model = field(default_factory=Model)
+    right: Windowed = field(default_factory=Windowed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole(Config):
+    pair: Pair = field(default_factory=Pair)
+
+
+def test_a_part_of_a_name_may_be_left_out_where_one_place_alone_fits() -> None:
+    short = with_settings(Whole(), {"pair.attention": "windowed", "pair.attention.reach": "7", "pair.size": "3"})
+    assert short == Whole(pair=Pair(left=Model(size=3, attention=Windowed(reach=7))))
+    assert with_settings(Whole(), {"pair.reach": "2"}).pair.right.reach == 2
+    with pytest.raises(InputError, match=r"Whole has no setting 'pair\.reach'; did you mean 'pair"):
+        with_settings(Whole(), {"pair.attention": "windowed", "pair.reach": "2"})  # two places fit
+    with pytest.raises(InputError, match=r"did you mean 'pair\.left\.size'"):
+        with_settings(Whole(), {"size": "3"})
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

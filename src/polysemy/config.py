@@ -79,20 +79,31 @@ class Config:
 def with_settings(config: C, settings: Mapping[str, str]) -> C:
     """`config` with dotted settings, each value given as text (`{"model.dropout": "0.1"}`), in any order.
 
-    A union of configs takes a class name in any case (`corruption=spans`) and that class's own fields.  Rules between
-    fields hold for the result, not on the way to it.
+    A union of configs takes a class name in any case (`corruption=spans`) and that class's own fields.  A part of a
+    name may be left out where one place alone fits (`model.attention` for `model.transformer.attention`).  Rules
+    between fields hold for the result, not on the way to it.
     """
     held = _rules.set(False)
     try:
         changed: Config = config
         for path, text in sorted(settings.items(), key=lambda item: item[0].count(".")):  # kinds before their fields
-            words = path.replace("-", "_").split(".")
+            words = _in_full(changed, path.replace("-", "_").split("."))
             if words[0] not in hints_of(type(config)) or (len(words) > 1 and not _leads(changed, words)):
                 _tell_place(config, path, words)
             changed = _set(changed, words, text, path)
     finally:
         _rules.reset(held)
     return type(config).from_dict(changed.to_dict())
+
+
+def _in_full(config: Config, words: list[str]) -> list[str]:
+    """A dotted name with the parts that were left out below its first one, if it leads nowhere without them."""
+    inner = getattr(config, words[0], None)
+    if len(words) == 1 or _leads(config, words) or not isinstance(inner, Config):
+        return words
+    places = [place for place, found in _inside(inner, "") if _leads(found, words[1:])
+              and words[1] in hints_of(type(found))]
+    return [words[0], *places[0].split("."), *words[1:]] if len(places) == 1 else words
 
 
 def _leads(config: Any, path: list[str]) -> bool:
