@@ -57,6 +57,35 @@ def test_settings_reach_into_nested_choices() -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Hiding(Config):
+    rate: float = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens(Hiding):
+    each: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words(Hiding):
+    longest: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Config):
+    hiding: Tokens | Words = field(default_factory=Tokens)
+    attention: Plain | Windowed = field(default_factory=Plain)
+
+
+def test_another_kind_keeps_what_both_have_from_one_base() -> None:
+    task = Task(hiding=Tokens(rate=0.4, each=False))
+    assert with_settings(task, {"hiding": "words"}).hiding == Words(rate=0.4)
+    assert with_settings(task, {"hiding": "words", "hiding.rate": "0.2"}).hiding == Words(rate=0.2)
+    assert with_settings(task, {"hiding": "tokens"}) == task
+    assert with_settings(task, {"attention": "windowed"}).attention == Windowed()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pair(Config):
     left: Model = field(default_factory=Model)
     right: Windowed = field(default_factory=Windowed)

@@ -79,9 +79,10 @@ class Config:
 def with_settings(config: C, settings: Mapping[str, str]) -> C:
     """`config` with dotted settings, each value given as text (`{"model.dropout": "0.1"}`), in any order.
 
-    A union of configs takes a class name in any case (`corruption=spans`) and that class's own fields.  A part of a
-    name may be left out where one place alone fits (`model.attention` for `model.transformer.attention`).  Rules
-    between fields hold for the result, not on the way to it.
+    A union of configs takes a class name in any case (`corruption=spans`) and that class's own fields; what two kinds
+    have from one base stays (the rate of `corruption`).  A part of a name may be left out where one place alone fits
+    (`model.attention` for `model.transformer.attention`).  Rules between fields hold for the result, not on the way
+    to it.
     """
     held = _rules.set(False)
     try:
@@ -214,7 +215,14 @@ def _set(config: Config, path: list[str], text: str, flag: str) -> Any:
         if not isinstance(old, Config):
             raise InputError(f"{flag} must name a setting, but {head} is {old!r} and has none")
         return config.replace(**{head: _set(old, rest, text, flag)})
-    return config.replace(**{head: _parse(hint, str(text).strip(), flag)})
+    new = _parse(hint, str(text).strip(), flag)
+    return config.replace(**{head: _kept(old, new) if isinstance(old, Config) and isinstance(new, Config) else new})
+
+
+def _kept(old: Config, new: Config) -> Config:
+    """`new` with what `old` says in the fields of a base that both kinds have: another kind hides as much as before."""
+    shared = next(base for base in type(new).__mro__ if base in type(old).__mro__)
+    return new.replace(**{name: getattr(old, name) for name in hints_of(shared)})
 
 
 def _parse(hint: Any, text: str, flag: str) -> Any:

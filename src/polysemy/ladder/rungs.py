@@ -109,7 +109,7 @@ RUNGS: dict[str, Rung] = {rung.name: rung for rung in (
     _trained("transformer-xl", "all before the gap, and the states of what came before that",
              "as GPT's, and a second product for distances", "long texts read as a stream"),
     _trained("bert", "both sides at once; whether a second sentence follows the first",
-             "a full pass for each gap; only 15 % of the tokens teach", "gaps, labels for texts and pairs, features"),
+             "a full pass for each gap; only the hidden tokens teach", "gaps, labels for texts and pairs, features"),
     _trained("roberta", "both sides at once, rows filled over sentence borders",
              "as BERT's, without the pair task", "gaps and features when there are no pairs to judge"),
     _trained("albert", "both sides at once; the order of two neighboring sentences",
