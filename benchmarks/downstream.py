@@ -4,8 +4,9 @@
 
 FOLDER holds glue/SST-2, glue/CoLA and wsd-4words. The untrained body is drawn with the seed and tokenizer of the
 pretrained one. Every model is fine-tuned on SST-2 and CoLA with the same budget; senses are told by nearest mean
-vectors (`evaluation.sense_curves`): of each layer of a body, the best one by a part of the training occurrences, and
-of the words around for word vectors. The table says what it says; seconds are of training, senses of all.
+vectors, by one judge for all (`evaluation.sense_curves`): of the layer of a body that is best on a fifth of the
+training occurrences, and of the words around for word vectors. The table says what it says; seconds are of training,
+senses of all.
 """
 from __future__ import annotations
 
@@ -14,12 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from polysemy.artifact import read_json, write_json
 from polysemy.evaluation.glue import GlueConfig, run_glue
-from polysemy.evaluation.static_senses import Occurrence, judge_senses, read_occurrences
-from polysemy.runtime import random_for, set_threads
+from polysemy.evaluation.static_senses import Occurrence, read_occurrences
+from polysemy.runtime import set_threads
 
 ROLES = ("pretrained", "untrained", "vectors")
 SETS = (("SST-2", "accuracy"), ("CoLA", "matthews"))
@@ -79,22 +78,18 @@ def seconds_of(folder: Path) -> float | None:
 def senses(folder: Path, train: list[Occurrence], test: list[Occurrence]) -> dict[str, Any]:
     """macro F1 and accuracy on `test`, with the layer that is best on a fifth of `train`; and of the first sense."""
     import polysemy
-    from polysemy.evaluation.sense_curves import MOST_FREQUENT, from_occurrences, judge_tables, layer_tables
+    from polysemy.evaluation import sense_curves as curves
 
     model: Any = polysemy.load(folder)
+    known, asked = curves.from_occurrences(train), curves.from_occurrences(test)
     if hasattr(model, "most_similar"):
-        scores = judge_senses(model, train, test)
-        return {**scores["context"], "layer": "words around", "most_frequent": scores["most_frequent"]}
-    known, asked = from_occurrences(train), from_occurrences(test)
-    layers = [str(layer) for layer in range(1, model.config.model.num_layers + 1)]
-    tables = layer_tables(model, known, asked, layers)
-    order = random_for("downstream", "layer").permutation(len(known))
-    chosen, rest = np.split(order, [len(order) // 5])
-    parts = {name: (vectors[rest], vectors[chosen]) for name, (vectors, _) in tables.items()}
-    trial = judge_tables(parts, [known[i] for i in rest], [known[i] for i in chosen], shots=())["methods"]
-    best = max(layers, key=lambda layer: trial[layer]["macro_f1"])
-    methods = judge_tables({best: tables[best]}, known, asked, shots=())["methods"]
-    return {**methods[best], "layer": int(best), "most_frequent": methods[MOST_FREQUENT]}
+        best, told = curves.CONTEXT, "words around"
+        tables = curves.static_tables(model, known, asked)
+    else:
+        tables = curves.layer_tables(model, known, asked, [str(i + 1) for i in range(model.config.model.num_layers)])
+        best = told = curves.best_layer(tables, known)
+    methods = curves.judge_tables({best: tables[best]}, known, asked, shots=())["methods"]
+    return {**methods[best], "layer": told, "most_frequent": methods[curves.MOST_FREQUENT]}
 
 
 def table(found: dict[str, Any]) -> str:

@@ -2,48 +2,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import runpy
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tuning_files import FAST, ROWS, said, write_files
 
 from polysemy.artifact import read_json
 from polysemy.cli.finetune import _tell
 from polysemy.cli.main import main
-from polysemy.models import bert
-from polysemy.models.pretrained import PretrainingModel, write_run
-from polysemy.text.tokenizer import Tokenizer, TokenizerConfig
-
-THINGS = ("river", "bank", "house", "garden", "street", "window", "teacher", "doctor", "winter", "summer")
-VERBS = {"good": ("loves", "likes", "enjoys"), "bad": ("hates", "dislikes", "despises")}
-ROWS = [(f"she {verb} the {thing}", label) for thing in THINGS for label, verbs in VERBS.items() for verb in verbs]
-FAST = ["--threads", "1", "--device", "cpu", "--learning-rate", "3e-3", "--batch-size", "8", "--set", "dtype=float32"]
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an untrained BERT and tables of texts, pairs and tagged words."""
-    folder = tmp_path_factory.mktemp("files")
-    texts = [text for text, _ in ROWS]
-    tokenizer = Tokenizer.train(texts, TokenizerConfig(kind="wordpiece", vocab_size=340, min_frequency=1))
-    config = bert.configure("tiny", "paper")
-    config = config.replace(model=config.model.replace(
-        embedding=config.model.embedding.replace(vocab_size=tokenizer.vocab_size),
-        transformer=config.model.transformer.replace(
-            initializer="xavier", hidden_size=32, num_heads=2, intermediate_size=48, num_layers=1)),
-        training=config.training.replace(length=48))
-    write_run(folder / "bert", PretrainingModel(config.model, config.heads, seed=1), tokenizer, config)
-    for name, rows in (("train", ROWS[:48]), ("dev", ROWS[48:])):
-        (folder / f"{name}.tsv").write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows))
-        (folder / f"{name}.conll").write_text("\n".join(
-            "".join(f"{word}\t{'B-' + label if word in VERBS[label] else 'O'}\n" for word in text.split())
-            for text, label in rows))
-        (folder / f"{name}-pairs.csv").write_text("sentence1,sentence2,label\n" + "".join(
-            f"{text},she knows it,{label}\n" for text, label in rows))
-    return folder
+    return write_files(tmp_path_factory.mktemp("files"))
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +25,6 @@ def tuned(files: Path) -> Path:
              str(files / "dev.tsv"), "-o", str(files / "tuned"), "--epochs", "6", *FAST]
     assert main(words) == 0
     return files / "tuned"
-
-
-def said(capsys: pytest.CaptureFixture[str], *words: Any) -> dict[str, Any]:
-    """The JSON that a command printed."""
-    capsys.readouterr()
-    assert main([str(word) for word in words] + ["--json"]) == 0
-    return json.loads(capsys.readouterr().out)
 
 
 def test_a_table_becomes_a_model_that_is_evaluated_alike(files: Path, tuned: Path,
@@ -147,7 +113,22 @@ WRONG = {
     "--metric must be accuracy": ["--task", "classify", "--train", "train.tsv", "--metric", "bleu"],
     "--from-text must go with --task embed": ["--task", "classify", "--train", "train.tsv", "--from-text", "twins"],
     "freeze must be 0..1": ["--task", "classify", "--train", "train.tsv", "--freeze", "7"],
-    "--gradual must be left out": ["--task", "embed", "--train", "train.tsv", "--gradual"],
+    "--gradual must be left out for --task embed": ["--task", "embed", "--train", "train.tsv", "--gradual"],
+    "--freeze must be left out for --probe": ["--task", "classify", "--train", "train.tsv", "--probe", "--freeze", "0"],
+    "--epochs must be left out for --probe": ["--task", "tag", "--train", "train.conll", "--probe", "--epochs", "2"],
+    "--length must be left out for --probe": ["--task", "classify", "--train", "train.tsv", "--probe", "--length", "9"],
+    "--metric must be left out for --probe": ["--task", "classify", "--train", "train.tsv", "--probe", "--metric",
+                                              "matthews"],
+    "--seeds must be left out for --probe": ["--task", "classify", "--train", "train.tsv", "--probe", "--seeds", "2"],
+    "--gradual must be left out for --probe": ["--task", "classify", "--train", "train.tsv", "--probe", "--gradual"],
+    "--set must be left out for --probe, got dropout=0": ["--task", "classify", "--train", "train.tsv", "--probe",
+                                                          "--set", "dropout=0"],
+    "--set stride must go with --task span, got --task tag": ["--task", "tag", "--train", "train.conll", "--set",
+                                                              "stride=9"],
+    "--set question must go with --task span, got --task embed": ["--task", "embed", "--train", "train.tsv", "--set",
+                                                                  "question=9"],
+    "longest must be at least 1, got 0": ["--task", "span", "--train", "train.json", "--set", "longest=0"],
+    "best must be a whole number, got 'all'": ["--task", "span", "--train", "train.json", "--set", "best=all"],
     "column": ["--task", "classify", "--train", "train.tsv", "--columns", "text=nothing,label=label"],
 }
 

@@ -19,13 +19,13 @@ COMMANDS = {
     "finetune": "DIR --batch-size --class-weights --columns --dev --device --epochs --freeze --from-text --gradual "
     "--help --json --layer-decay --learning-rate --length --metric --minutes --output --overwrite --patience --probe "
     "--reinit --reuse-layers --seed --seeds --set --steps --task --threads --train",
-    "predict": "DIR FILE --columns --device --help --json --threads",
+    "predict": "DIR FILE --columns --device --dtype --help --json --threads",
     "show": "CORPUS RECIPE --document --examples --help --preset --seed --set --size --step --strict --tokenizer "
     "--unit",
     "recipes": "--help --json --size",
     "describe": "RECIPE --help --json --preset --set --size",
-    "evaluate": "DIR --analogies --columns --data --device --help --items --json --pairs --quick --seed --senses "
-    "--task --threads",
+    "evaluate": "DIR --analogies --columns --data --device --dtype --help --items --json --pairs --quick --seed "
+    "--senses --task --threads",
     "compare": "DIR --help --output",
     "glue": "DATA DIR --batch-size --device --epochs --help --json --learning-rate --length --minutes --output --seeds "
     "--tasks --threads",
@@ -42,7 +42,7 @@ COMMANDS = {
     "tokenize": "DIR TEXT --beside --help --json",
     "neighbors": "DIR WORD --among --help --json --top",
     "analogy": "A B C DIR --among --help --json --method --top",
-    "similarity": "DIR TEXT --device --file --help --json --pairs --threads",
+    "similarity": "DIR TEXT --device --dtype --file --help --json --pairs --threads",
     "convert": "DST SRC --from --help --int8 --to",
     "demo": "DIR NAME --help --json --output --words",
 }

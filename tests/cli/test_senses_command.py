@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from polysemy.cli.main import main
-from polysemy.models import bert, gpt
-from polysemy.models.pretrained import PretrainingModel, write_run
+from polysemy.models import bert, elmo, gpt
+from polysemy.models.pretrained import PretrainingModel, know_pieces, write_run
 from polysemy.text.tokenizer import Tokenizer, TokenizerConfig
 
 IN = ["--in", "I went to the bank to deposit cash", "--in", "I went to the bank to sit down"]
@@ -18,7 +18,7 @@ MONEY = "the {} keeps the money and gold and a clerk came along"
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Untrained bert and gpt, a file of vectors, a corpus and tagged uses."""
+    """Untrained bert, gpt and elmo, a file of vectors, a corpus and tagged uses."""
     folder = tmp_path_factory.mktemp("senses")
     texts = ((RIVER, "bank"), (MONEY, "bank"), (RIVER, "shore"), (MONEY, "vault"), ("他去{}存钱", "银行"))
     lines = [text.format(word) + f" {'abcdefgh'[i % 8]} {i}." for i in range(48) for text, word in texts]
@@ -29,6 +29,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         transformer = config.model.transformer.replace(hidden_size=32, num_heads=2, num_layers=2, intermediate_size=48)
         config = config.replace(model=config.model.replace(transformer=transformer))
         write_run(folder / name, PretrainingModel(config.model, config.heads, seed=1), tokenizer, config)
+    config = elmo.configure("tiny", vocab_size=tokenizer.vocab_size)
+    config = config.replace(model=config.model.replace(cell_size=24, projection_size=12))
+    model = PretrainingModel(config.model, config.heads, seed=1)
+    know_pieces(model, tokenizer)
+    write_run(folder / "elmo", model, tokenizer, config)
     words = ["bank", "river", "money", "gold", "mud", "to", "the", "deposit", "cash", "sit", "down", "i", "went",
              "shore", "vault"]
     rows = [" ".join([word, *(f"{(i * 7 + j * 3) % 11 - 5}" for j in range(6))]) for i, word in enumerate(words)]
@@ -41,14 +46,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_static_and_causal_vectors_are_alike_to_exactly_one(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["senses", str(runs / "bert"), "bank", *IN, "--static", str(runs / "words.vec"), "--beside",
-             str(runs / "gpt")]
+             str(runs / "gpt"), str(runs / "elmo")]
     assert main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["same_left"] is True
     cosines = {row["model"]: row["pairs"][0]["cosine"] for row in found["models"]}
-    assert list(cosines) == ["words.vec", "bert", "gpt"]
-    assert cosines["words.vec"] == cosines["gpt"] == 1 > cosines["bert"]
-    assert [row["reads"] for row in found["models"]] == ["word", "both", "left"]
+    assert list(cosines) == ["words.vec", "bert", "gpt", "elmo"]
+    assert cosines["words.vec"] == cosines["gpt"] == 1 > max(cosines["bert"], cosines["elmo"])
+    assert [row["reads"] for row in found["models"]] == ["word", "both", "left", "both"]
     assert main(words) == 0
     shown = capsys.readouterr().out
     assert "I went to the [bank] to sit down" in shown

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import signal
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,8 @@ def test_the_score_of_a_set_is_the_median_seed_of_the_mean_of_its_metrics() -> N
     found = summary_of(runs, ("f1", "accuracy"))
     assert (found["score"], found["low"], found["high"]) == pytest.approx((0.75, 0.45, 0.85))
     assert found["metrics"] == {"f1": 0.8, "accuracy": pytest.approx(0.7)}
+    assert found["deviation"]["f1"] == statistics.stdev([0.9, 0.5, 0.8])  # of a sample, as `finetune` tells it
+    assert summary_of(runs[:1], ("f1",))["deviation"] == {"f1": None}
     assert summary_of([{"error": "no"}], ("f1",)) == {"error": "no"}
 
 
@@ -181,3 +184,20 @@ def test_results_never_replace_another_file(data: Path, model: Path, tmp_path: P
 def test_the_same_folder_twice_is_a_mistake(data: Path, model: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="twice"):
         run_glue([model, model], data, tmp_path / "glue.json", fine_tune=Tuner([0.5]))
+
+
+def test_both_dev_sets_of_mnli_are_told(data: Path, model: Path, tmp_path: Path) -> None:
+    (data / "RTE").rename(data / "MNLI")
+    (data / "MNLI" / "dev.tsv").rename(data / "MNLI" / "dev_matched.tsv")
+    sets, _ = find_sets(data, ["mnli"])
+    assert (sets[0].mismatched, read_set(sets[0]).metrics) == (None, ("accuracy",))
+    out, tuner, config = tmp_path / "glue.json", Tuner([0.5]), GlueConfig(seeds=1, tasks=("mnli",))
+    run_glue([model], data, out, config, fine_tune=tuner)
+    (data / "MNLI" / "dev_mismatched.tsv").write_text(TWO + "2\tIt is hot.\tIt is cold.\tyes\n")
+    found = run_glue([model], data, out, config, fine_tune=tuner)
+    assert tuner.asked == [("MNLI", 0)] * 2  # what was known of one dev set is not told of two
+    about = found["sets"]["MNLI"]
+    assert about["metrics"] == ["accuracy", "mismatched_accuracy"]
+    assert (about["majority"]["accuracy"], about["majority"]["mismatched_accuracy"]) == (0.5, pytest.approx(1 / 3))
+    header, rows = table_of(found)
+    assert (header[1], rows[0][1]) == ("MNLI accuracy/mismatched", "50.0/50.0")

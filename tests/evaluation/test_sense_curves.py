@@ -7,10 +7,12 @@ from sense_world import MONEY, RIVER, Reader, sentences, vectors
 from small_encoder import encoder
 
 from polysemy.errors import InputError
+from polysemy.evaluation import sense_curves
 from polysemy.evaluation.occurrences import use_in
 from polysemy.evaluation.sense_curves import (
     SenseUse,
     alike,
+    best_layer,
     from_occurrences,
     judge_tables,
     judge_uses,
@@ -57,10 +59,30 @@ def test_a_network_s_layers_stand_beside_its_untrained_body() -> None:
     assert list(found["methods"]) == ["most_frequent", "0", "1", "2", "mean", "untrained"]
     assert found["methods"]["untrained"]["layer"] in ("0", "1", "2", "mean")
     assert (found["train"], found["test"], found["senses"]) == (13, 10, 2)
+    assert found["best"] in ("0", "1", "2", "mean")
     model = encoder()
     weight = model.model.table.clone()
     assert not (untrained(model, seed=9).model.table == weight).all()
     assert (model.model.table == weight).all()
+
+
+def test_the_best_layer_is_chosen_by_training_uses_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+
+    def side(items: list[SenseUse], noise: float) -> np.ndarray:
+        return np.array([[1.0, 0] if item.sense == "edge" else [0, 1.0] for item in items]) \
+            + noise * random.standard_normal((len(items), 2))
+
+    tables = {"lucky": (side(TRAIN, 2.0), side(TEST, 0.0)), "steady": (side(TRAIN, 0.0), side(TEST, 2.0)),
+              "last": (side(TRAIN, 9.0), side(TEST, 9.0))}
+    methods = judge_tables(tables, TRAIN, TEST, shots=())["methods"]
+    assert methods["lucky"]["macro_f1"] > methods["steady"]["macro_f1"] + 0.1
+    assert best_layer(tables, TRAIN) == "steady"
+    assert best_layer(tables, TRAIN[:3]) == "last"
+    monkeypatch.setattr(sense_curves, "layer_tables", lambda *_: tables)
+    found = judge_uses(encoder(), TRAIN, TEST, control=True, shots=())
+    assert found["best"] == found["methods"]["untrained"]["layer"] == "steady"
+    assert found["methods"]["untrained"]["macro_f1"] == methods["steady"]["macro_f1"]
 
 
 def test_a_sense_that_training_lacks_is_never_right() -> None:

@@ -16,7 +16,7 @@ from polysemy.models.text_model import TextModel
 TASKS: dict[str, Task] = {
     "classify": Classify(labels=("no", "yes", "maybe")), "regress": Regress(low=0.0, high=5.0),
     "tag": Tag(labels=("O", "B-A", "I-A")), "span": Span(null=True)}
-READERS = ("bert", "roberta", "albert", "distilbert", "gpt", "nnlm", "lstm", "transformer-xl", "elmo")
+READERS = ("bert", "roberta", "albert", "spanbert", "distilbert", "gpt", "nnlm", "lstm", "transformer-xl", "elmo")
 LENGTHS = (7, 3, 11, 5)
 
 

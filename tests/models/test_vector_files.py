@@ -105,8 +105,8 @@ def test_gensim_opens_our_glove_file(tmp_path):
         "2 2 \none 1 2 \ntwo 3 4 \n",
         binary(TWO),
         binary(TWO).replace(b"@\n", b"@"),
-        gzip.compress(b"one 1 2\ntwo 3 4\n"),
-        gzip.compress(binary(TWO)),
+        gzip.compress(b"one 1 2\ntwo 3 4\n", mtime=0),
+        gzip.compress(binary(TWO), mtime=0),
     ],
 )
 def test_what_other_tools_write_is_read_without_being_told_what_it_is(tmp_path, content):

@@ -84,3 +84,4 @@ class Tag:
 @dataclass
 class Span:
     stride: int = 8
+    question: int = 64

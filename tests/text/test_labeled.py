@@ -49,6 +49,18 @@ def test_records_take_numbers_and_booleans_as_labels(tmp_path: Path) -> None:
     assert items(path, "classify") == [("t", None, "3"), ("u", None, "true")]
 
 
+@pytest.mark.parametrize("value", ["7", "true", "{}", "1.5"])
+@pytest.mark.parametrize("columns", [None, "text=text,label=label"])
+def test_a_record_whose_text_is_no_string_is_refused_with_its_line(tmp_path: Path, value: str, columns: str | None
+                                                                   ) -> None:
+    path = write(tmp_path / "a.jsonl", f'{{"text": "t", "label": 3}}\n{{"text": {value}, "label": 4}}\n')
+    with pytest.raises(InputError, match=rf"a\.jsonl, line 2 must have a string as its text, got {value};"):
+        read_examples(path, "classify", columns)
+    path = write(tmp_path / "b.jsonl", f'{{"text": "7", "pair": {value}, "score": 3}}\n')
+    with pytest.raises(InputError, match=r"line 1 must have a string as its pair"):
+        read_examples(path, "regress", "text=text,pair=pair,label=score")
+
+
 def test_words_in_a_list_are_a_text_and_labels_in_a_list_are_too_many(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", '{"tokens": ["a", "b"], "sense": ["x"]}\n{"tokens": ["c"], "sense": "y"}\n')
     assert items(path, "classify", "label=sense") == [("a b", None, "x"), ("c", None, "y")]

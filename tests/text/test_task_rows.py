@@ -186,22 +186,46 @@ def best_window(starts: Sequence[int], counts: Sequence[int], token: int) -> int
     return found
 
 
+def squad_spans(tokens: int, room: int, stride: int) -> list[tuple[int, int]]:
+    """run_squad's loop over doc_spans: the first token and the size of each window."""
+    found, start = [], 0
+    while start < tokens:
+        size = min(tokens - start, room)
+        found.append((start, size))
+        if start + size == tokens:
+            break
+        start += min(size, stride)
+    return found
+
+
 @settings(max_examples=80, deadline=None)
 @given(tokens=st.integers(1, 80), room=st.integers(1, 40), stride=st.integers(1, 60))
 def test_windows_cover_every_token_and_give_it_to_the_one_with_most_context(tokens: int, room: int, stride: int
                                                                             ) -> None:
     starts = window_starts(tokens, room, stride)
-    expected, start = [], 0  # run_squad's loop over doc_spans
-    while start < tokens:
-        size = min(tokens - start, room)
-        expected.append((start, size))
-        if start + size == tokens:
-            break
-        start += min(size, stride)
     counts = np.minimum(tokens - starts, room)
+    expected = squad_spans(tokens, room, min(stride, max(1, room // 2)))
     assert list(zip(starts.tolist(), counts.tolist(), strict=True)) == expected
     owner = max_context(starts, counts, tokens)
     assert owner.tolist() == [best_window(starts.tolist(), counts.tolist(), token) for token in range(tokens)]
+
+
+@pytest.mark.parametrize("question", [1, 20, 64])
+def test_at_384_tokens_and_a_step_of_128_windows_are_those_of_run_squad(question: int) -> None:
+    room = 384 - 3 - question
+    for tokens in (1, room - 1, room, room + 1, 2 * room, 900):
+        assert window_starts(tokens, room, 128).tolist() == [first for first, _ in squad_spans(tokens, room, 128)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(tokens=st.integers(1, 400), question=st.integers(1, 64), data=st.data())
+def test_an_answer_of_up_to_half_a_window_of_128_tokens_lies_whole_in_one(tokens: int, question: int, data: Any
+                                                                          ) -> None:
+    room = 128 - 3 - question
+    first = data.draw(st.integers(0, tokens - 1))
+    last = min(tokens, first + room // 2) - 1
+    starts = window_starts(tokens, room, 128)  # the usual step
+    assert ((starts <= first) & (last < starts + room)).any()
 
 
 def asked(tokens: int, first: int, last: int) -> Question:
@@ -230,7 +254,7 @@ def read_out(rows: TaskRows, question: Question) -> list[str]:
 @given(tokens=st.integers(1, 90), length=st.integers(12, 40), stride=st.integers(1, 40), data=st.data())
 def test_an_oracle_gets_the_answer_from_the_windows(tokens: int, length: int, stride: int, data: Any) -> None:
     room = length - 3 - 3  # three pieces of the question, three special tokens
-    step = min(stride, room)
+    step = min(stride, room // 2)
     longest = max(1, (room - step) // 2) if tokens > room else tokens
     first = data.draw(st.integers(0, tokens - 1))
     last = data.draw(st.integers(first, min(tokens, first + longest) - 1))
@@ -261,6 +285,8 @@ def test_a_question_is_cut_and_one_without_an_answer_points_at_the_first_column(
     assert rows.targets.tolist() == [[0, 0]]
     assert rows[0].at.tolist() == list(range(64 + 3 + 30))
     assert rows[0].segments[66:].all()
+    shorter: Any = task_rows(examples([question], "span"), Reader(128), Span(16, question=9)).windows
+    assert shorter.queries.tolist() == [9]
 
 
 def test_an_answer_inside_a_piece_takes_the_whole_piece() -> None:
@@ -290,17 +316,17 @@ def test_much_text_is_encoded_fast_and_as_the_reader_does(monkeypatch: pytest.Mo
     assert fast.splits.tolist() == slow.splits.tolist()
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
-def test_the_answers_of_real_questions_are_found_in_their_windows(shared_data: Path, tmp_path: Path, language: str
-                                                                  ) -> None:
+@pytest.mark.parametrize(("language", "length", "stride"), [("en", 192, 64), ("zh", 192, 64), ("en", 128, 128)])
+def test_the_answers_of_real_questions_are_found_in_their_windows(shared_data: Path, tmp_path: Path, language: str,
+                                                                  length: int, stride: int) -> None:
     vocabulary = tmp_path / "vocab.txt"
     vocabulary.write_bytes(gzip.decompress((shared_data / "pretrained/bert-base-uncased-vocab.txt.gz").read_bytes()))
-    reader: Any = Reader(192)
+    reader: Any = Reader(length)
     reader.tokenizer = Tokenizer.load(vocabulary)
     reader.encode = reader.tokenizer.encode_batch
     read = read_examples(shared_data / f"xquad/xquad.{language}.30-articles.json.gz", "span")
     questions = replace(read, items=read.items[:200])
-    rows = task_rows(questions, reader, Span(64))
+    rows = task_rows(questions, reader, Span(stride))
     windows: Any = rows.windows
     found: dict[int, set[str]] = {}
     for i in range(len(rows)):

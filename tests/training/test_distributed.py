@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from polysemy.artifact import load_tensors
+from polysemy.artifact import load_tensors, read_json
+from polysemy.cli.main import main
 from polysemy.training.distributed import World, rank_rows
 from small_runs import write_text
 
@@ -19,9 +20,15 @@ SCRIPT = str(Path(__file__).with_name("one_process.py"))
 
 def start(processes: int, folder: Path, steps: int, *settings: str) -> subprocess.CompletedProcess[str]:
     words = [SCRIPT, str(folder), str(steps), *settings]
-    if processes:
-        words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *words]
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=200)
+    return torchrun(processes, *words) if processes else python(*words)
+
+
+def torchrun(processes: int, *words: str) -> subprocess.CompletedProcess[str]:
+    return python("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *words)
+
+
+def python(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=280)
 
 
 def losses(folder: Path) -> list[float]:
@@ -84,6 +91,27 @@ def test_two_processes_learn_what_one_learns(alone: Path, sharded: bool) -> None
     assert not [path for path in folder.rglob("*") if path.is_file() and
                 path.suffix not in (".safetensors", ".json", ".jsonl", ".md", ".bin", ".lock", "")]
     assert not list(folder.rglob(".metadata"))  # the pickle of torch's own format
+
+
+@pytest.mark.parametrize("sharded", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_command_under_torchrun_learns_what_it_learns_alone(tmp_path: Path, sharded: bool) -> None:
+    text, one, two = write_text(tmp_path / "corpus.txt"), tmp_path / "one", tmp_path / "two"
+    words = ["train", "bert", str(text), "--size", "tiny", "--steps", "4", "--seed", "2", "--threads", "1", "--device",
+             "cpu", "--set", "training.length=32", "--set", "training.batch_size=5", "--set", "training.dtype=float32",
+             "--set", "training.evaluate_every=2", "--set", "tokenizer.vocab_size=90"]
+    assert main([*words, "-o", str(one)]) == 0
+    check(torchrun(2, "-m", "polysemy", *words, "-o", str(two), *["--fsdp"] * sharded))
+    assert len(losses(one)) == 4
+    assert losses(two) == pytest.approx(losses(one), rel=1e-6)
+    mine, theirs = (read_json(folder / "config.json") for folder in (one, two))
+    assert (mine["processes"], theirs["processes"]) == (1, 2)
+    scores, expected = theirs["results"]["scores"], mine["results"]["scores"]
+    assert expected.keys() - scores.keys() == ({"held_out_pair_accuracy"} if sharded else set())  # see HeldOut._judge
+    assert scores == pytest.approx({name: expected[name] for name in scores}, rel=1e-5)
+    for name, tensor in weights(one).items():
+        assert (weights(two)[name] - tensor).abs().max() < 2e-5, name
+    whole = [(folder / "checkpoints" / "step-00000004" / "optimizer.safetensors").exists() for folder in (one, two)]
+    assert whole == [True, not sharded]
 
 
 @pytest.mark.slow

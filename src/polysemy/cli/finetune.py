@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from polysemy.cli.printing import emit, note, table
 from polysemy.errors import InputError
+from polysemy.models.tasks import SPAN_SETTINGS, Span
 
 KINDS = ("classify", "pair", "regress", "tag", "span")
 NAMED = ("epochs", "steps", "minutes", "learning_rate", "batch_size", "length", "layer_decay", "freeze", "reinit",
@@ -16,16 +18,22 @@ NAMED = ("epochs", "steps", "minutes", "learning_rate", "batch_size", "length", 
 SWITCHES = ("gradual", "probe")
 NOT_OF_EMBED = ("steps", "minutes", "layer_decay", "freeze", "reinit", "reuse_layers", "patience", "class_weights",
                 "metric")
-
+NOT_OF_PROBE = (*NAMED, "class_weights", "metric")
+"""nothing of the model is trained, and its rows are as long as it reads"""
 MOST_COLUMNS = 4
 """metrics that stand beside each other; more stand below each other"""
 
 
 def finetune(args: argparse.Namespace) -> None:
     """Fine-tune, or go on where the same command stopped; prints what the model reached."""
+    spans = _span_settings(args)
     if args.task == "embed":
         _embed(args)
         return
+    if args.probe:
+        _refuse(args, NOT_OF_PROBE, ("gradual",), "--probe")
+        if args.settings:
+            raise InputError(f"--set must be left out for --probe, got {args.settings[0]}")
     if args.twins:
         raise InputError(f"--from-text must go with --task embed, got --task {args.task}")
     train, dev = _read(args.train, args), _read(args.dev, args) if args.dev else None
@@ -35,7 +43,7 @@ def finetune(args: argparse.Namespace) -> None:
     from polysemy.training.fine_tuning_start import task_for
 
     set_threads(args.threads)
-    task = task_for(args.task, train, dev)
+    task = task_for(args.task, train, dev).replace(**spans)
     if args.probe:
         _probe(args, task, train, dev)
         return
@@ -43,14 +51,12 @@ def finetune(args: argparse.Namespace) -> None:
     from polysemy.evaluation.task_metrics import task_metrics
     from polysemy.training.fine_tuning_run import Judge
     from polysemy.training.finetune import finetune as fine_tune
+    from polysemy.training.replacing import replacing
 
     judge = Judge(task_metrics, args.metric or headline(task))
     _check_metric(judge, task)
-    if args.overwrite:
-        from polysemy.cli.train import clear_run
-
-        clear_run(Path(args.output))
-    with TrainingProgress(f"{Path(args.model).name} -> {Path(args.output).name}") as progress:
+    with (replacing(Path(args.output), args.overwrite),
+          TrainingProgress(f"{Path(args.model).name} -> {Path(args.output).name}") as progress):
         results = fine_tune(args.model, task, train, dev, args.output, config_of(args), seed=args.seed, judge=judge,
                             device=args.device, progress=progress, tell=note)
     _tell(args, results)
@@ -66,7 +72,20 @@ def config_of(args: argparse.Namespace) -> Any:
     if args.class_weights is not None:
         given["class_weights"] = args.class_weights
     config = FineTuningConfig(**given, gradual=args.gradual, seeds=args.seeds)
-    return with_settings(config, parsed_settings(args.settings))
+    settings = parsed_settings(args.settings)
+    return with_settings(config, {key: value for key, value in settings.items() if key not in SPAN_SETTINGS})
+
+
+def _span_settings(args: argparse.Namespace) -> dict[str, int]:
+    """What --set says of windows and answers; InputError for a task that has none, and for what is no number."""
+    from polysemy.cli.recipes import parsed_settings
+    from polysemy.config import with_settings
+
+    given = {key: value for key, value in parsed_settings(args.settings).items() if key in SPAN_SETTINGS}
+    if given and args.task != "span":
+        raise InputError(f"--set {next(iter(given))} must go with --task span, got --task {args.task}")
+    task = with_settings(Span(), given)
+    return {key: getattr(task, key) for key in given}
 
 
 def _read(path: str, args: argparse.Namespace, *, kind: str = "", labels: bool = True) -> Any:
@@ -110,18 +129,21 @@ def _tell(args: argparse.Namespace, results: dict[str, Any]) -> None:
 
 
 def _embed(args: argparse.Namespace) -> None:
-    given = [name for name in NOT_OF_EMBED if getattr(args, name) is not None]
-    given += [name for name in SWITCHES if getattr(args, name)] + ["seeds"] * (args.seeds != 1)
-    if given:
-        raise InputError(f"--{given[0].replace('_', '-')} must be left out for --task embed")
+    _refuse(args, NOT_OF_EMBED, SWITCHES, "--task embed")
     from polysemy.cli.embedder import embed
+    from polysemy.training.replacing import replacing
 
-    if args.overwrite:
-        from polysemy.cli.train import clear_run
-
-        clear_run(Path(args.output))
     args.pairs = args.twins
-    embed(args)
+    with replacing(Path(args.output), args.overwrite):
+        embed(args)
+
+
+def _refuse(args: argparse.Namespace, names: Sequence[str], switches: Sequence[str], what: str) -> None:
+    """InputError for a flag that was given and means nothing to `what`."""
+    given = [name for name in names if getattr(args, name) is not None]
+    given += [name for name in switches if getattr(args, name)] + ["seeds"] * (args.seeds != 1)
+    if given:
+        raise InputError(f"--{given[0].replace('_', '-')} must be left out for {what}")
 
 
 def _probe(args: argparse.Namespace, task: Any, train: Any, dev: Any) -> None:
@@ -136,6 +158,9 @@ def _probe(args: argparse.Namespace, task: Any, train: Any, dev: Any) -> None:
         if dev is None:
             raise InputError(f"--dev must name a file for --probe, got none and only {len(train)} examples to train on")
         note(f"no --dev was given: {len(dev):,} of {len(train) + len(dev):,} examples were held out for it")
+    out = Path(args.output)
+    if args.overwrite and out.exists() and any(out.iterdir()) and not (out / "probe.json").is_file():
+        raise InputError(f"--overwrite must name the folder of a probe, got {out}, which holds something else")
     result = probe(opened(args.model).to(args.device), task, train, dev, seed=args.seed)
     write_probe(args.output, result, overwrite=args.overwrite)
     header, rows = table_rows(result)
@@ -166,14 +191,14 @@ def evaluate_task(args: argparse.Namespace, opened: Any) -> None:
 
         examples: Any = read_scored(args.data[0], columns)
         tell_notes(examples)
-        metrics = judge_similarity(polysemy.load(args.model).to(args.device), examples)
+        metrics = judge_similarity(polysemy.load(args.model).to(args.device, args.dtype), examples)
     else:
         args.columns = columns
         examples = _read(args.data[0], args, kind=kind_of(task))
-        model = polysemy.load(args.model).to(args.device)
+        model = polysemy.load(args.model).to(args.device, args.dtype)
         check_known(examples, task)
         metrics = dict(task_metrics(task, model.predict_examples(examples), examples))
-    result = {"model": args.model, "task": kind_of(task), "examples": len(examples), **metrics}
+    result = {"model": args.model, "task": kind_of(task), "examples": len(examples), "dtype": args.dtype, **metrics}
     write_json(opened.path / "evaluation.json", {
         **result, "tasks": {kind_of(task): metrics},
         "files": {name: entry["sha256"] for name, entry in opened.config.get("files", {}).items()}})

@@ -4,30 +4,54 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from polysemy.cli.printing import emit, lines_of, note, plain
 from polysemy.cli.use import load
 from polysemy.errors import InputError
 
+if TYPE_CHECKING:
+    from polysemy.decoding.sampling import GenerationConfig
+    from polysemy.decoding.written import Text
+
 SETTINGS = ("temperature", "top_k", "top_p", "repetition_penalty", "greedy", "weights")
 
 
 def generate(args: argparse.Namespace) -> None:
-    """The text with what the model writes after it; the same seed writes the same.  Ctrl-C prints what there is."""
+    """Each text with what the model writes after it; the same seed writes the same.  Ctrl-C prints what there is."""
+    from polysemy.decoding.written import Text
+
     settings = _settings(args)
+    several = args.text == "-"
+    prompts = lines_of("-") if several else [args.text]
     model = load(args, "generate")
-    if args.weights and getattr(getattr(model, "config", None), "recipe", "") != "gpt":
-        note("--weights is for the compiled step of a GPT; this model writes with its own")
-    if not hasattr(model, "stream"):
-        _words(args, model, settings)
-    elif args.text == "-":
-        _many(args, model, settings)
-    else:
-        _stream(args, model, settings)
+    texts = [Text(prompt) for prompt in prompts]
+    pieces = _writer(model, texts, settings)
+    shown = not several and not args.json
+    stopped = False
+    try:
+        for message in _asides(model, prompts, settings):
+            note(f"note: {message}")
+        if shown:
+            print(lines(args.text), end="", flush=True)
+        for _, piece in pieces:
+            if shown:
+                print(lines(piece), end="", flush=True)
+    except KeyboardInterrupt:
+        stopped = True
+    results = [{"prompt": text.prompt, "text": str(text), "tokens": len(text.ids), "ended": text.ended or "interrupt",
+                "seed": args.seed} for text in texts]
+    emit(args, {"results": results} if several else results[0],
+         "" if shown else "\n".join(plain(str(text)) for text in texts))
+    if any(text.ended == "limit" for text in texts):
+        note("note: the model has no position for more")
+    if stopped:
+        sys.stdout.flush()
+        raise KeyboardInterrupt
 
 
-def _settings(args: argparse.Namespace) -> dict[str, Any]:
+def _settings(args: argparse.Namespace) -> GenerationConfig:
     """What was said of how to write, held against the rules before a model is loaded."""
     from polysemy.decoding.sampling import GenerationConfig
 
@@ -37,62 +61,49 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     if needless:
         raise InputError(f"--greedy must stand without {_flag(needless)}, which it would overrule; leave one out")
     try:
-        GenerationConfig(tokens=args.tokens, seed=args.seed, **settings)
+        return GenerationConfig(tokens=args.tokens, seed=args.seed, **settings)
     except InputError as error:
         name, _, rule = str(error).partition(" ")
         raise InputError(f"{_flag(name)} {rule}") from None
-    return settings
 
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _stream(args: argparse.Namespace, model: Any, settings: dict[str, Any]) -> None:
-    stream = model.stream(args.text, args.tokens, seed=args.seed, **settings)
-    shown = not args.json
-    pieces = []
-    if shown:
-        print(lines(args.text), end="", flush=True)
-    stopped = False
-    try:
-        for piece in stream:
-            pieces.append(piece)
-            if shown:
-                print(lines(piece), end="", flush=True)
-    except KeyboardInterrupt:
-        stopped = True
-    text = args.text + "".join(pieces)
-    if shown:
-        print()
-    ended = "interrupt" if stopped else stream.ended
-    if ended == "limit":
-        note("the model has no position for more")
-    if args.json:
-        found = {"prompt": args.text, "text": text, "tokens": len(stream.ids), "ended": ended, "seed": args.seed}
-        emit(args, found, "")
-    if stopped:
-        sys.stdout.flush()
-        raise KeyboardInterrupt
+def _writer(model: Any, texts: Sequence[Text], settings: GenerationConfig) -> Iterator[tuple[int, str]]:
+    """(row, piece) as they come; `texts` hold what there is."""
+    if not hasattr(model, "stream"):
+        from polysemy.decoding.words import write_words
+
+        return write_words(model, texts, settings)
+    from polysemy.decoding.text import write_texts
+
+    model.stream()  # which says so where the model cannot write
+    return write_texts(model.model, model.tokenizer, texts, settings, model.length)
 
 
-def _many(args: argparse.Namespace, model: Any, settings: dict[str, Any]) -> None:
-    """A text for each line of standard input, all at once."""
-    prompts = lines_of("-")
-    found = model.write_many(prompts, args.tokens, seed=args.seed, **settings)
-    results = [{"prompt": prompt, "text": text, "tokens": tokens, "ended": ended, "seed": args.seed}
-               for prompt, (text, tokens, ended) in zip(prompts, found, strict=True)]
-    emit(args, {"results": results}, "\n".join(plain(text) for text, _, _ in found))
+def _asides(model: Any, prompts: Sequence[str], settings: GenerationConfig) -> Iterator[str]:
+    """What the user asked for and does not get."""
+    from polysemy.decoding.prompts import beyond_window, unknown_words
+
+    neural = hasattr(model, "stream")
+    yield from filter(None, [unknown_words(model, prompts, "prompt"),
+                             beyond_window(model, prompts) if neural else None])
+    reason = _why_full(model, len(prompts), neural) if settings.weights != "float32" else None
+    if reason:
+        yield f"full weights are used, not {settings.weights}: {reason}"
 
 
-def _words(args: argparse.Namespace, model: Any, settings: dict[str, Any]) -> None:
-    """A model of counts writes words."""
-    wrong = [name for name in SETTINGS[1:] if name in settings and name != "greedy"]
-    if wrong or args.text == "-":
-        raise InputError(f"{_flag(wrong[0]) if wrong else '-'} must go with a neural model, got {args.model}")
-    temperature = 0.0 if args.greedy else settings.get("temperature", 1.0)
-    text = model.generate(args.text, args.tokens, seed=args.seed, temperature=temperature)
-    emit(args, {"prompt": args.text, "text": text, "seed": args.seed}, plain(text))
+def _why_full(model: Any, count: int, neural: bool) -> str | None:
+    """Why smaller weights are not used, if so."""
+    if not neural:
+        return "the compiled step is a GPT's"
+    if count > 1:
+        return "the compiled step reads one text, and here are several"
+    from polysemy.decoding.compiled import misfit
+
+    return misfit(model.model)
 
 
 def lines(text: str) -> str:

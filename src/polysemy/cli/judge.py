@@ -12,8 +12,8 @@ from typing import Any
 from polysemy.cli.printing import emit, note, table
 from polysemy.errors import InputError
 
-TASKS = ("cloze", "perplexity", "loss", "words", "classify", "similarity", "speed")
-OF_TEXT = ("cloze", "perplexity", "loss", "speed")
+TASKS = ("cloze", "perplexity", "loss", "order", "words", "classify", "similarity", "speed")
+OF_TEXT = ("cloze", "perplexity", "loss", "order", "speed")
 
 
 def ladder(args: argparse.Namespace) -> None:
@@ -135,7 +135,7 @@ def evaluate(args: argparse.Namespace) -> None:
     model = polysemy.load(args.model)
     if hasattr(model, "to"):
         set_threads(args.threads)
-        model = model.to(args.device)
+        model = model.to(args.device, args.dtype)
     tasks = tasks or _default_tasks(args, model, (opened.config.get("text") or {}).get("files"))
     found = {}
     if any(name in OF_TEXT for name in tasks):
@@ -165,16 +165,22 @@ def evaluate(args: argparse.Namespace) -> None:
         if isinstance(value, int | float) and not isinstance(value, bool)
     ]
     rows += [
-        (task, f"95 % interval of {'spearman' if task == 'similarity' else 'accuracy'}",
-         f"{values['interval'][0]:.4g} to {values['interval'][1]:.4g}")
+        (task, f"95 % interval of {_measured(task, name)}", "{:.4g} to {:.4g}".format(*value))
         for task, values in found.items()
-        if values.get("interval")
+        for name, value in values.items()
+        if name.endswith("interval") and value
     ]
-    remarks = [
-        f"{task}: {values[name]}" for task, values in found.items() for name in ("label", "note") if values.get(name)
-    ]
+    told = ("label", "note", "random_order")
+    remarks = [f"{task}: {values[name]}" for task, values in found.items() for name in told if values.get(name)]
     tables = [table(("task", "", "value"), rows, right="value")] if rows else []
     emit(args, result, "\n".join([*tables, *_word_tables(found.get("words", {})), *remarks]))
+
+
+def _measured(task: str, name: str) -> str:
+    """What the interval of this name is of."""
+    if name == "interval":
+        return "spearman" if task == "similarity" else "accuracy"
+    return name.removesuffix("_interval").replace("_", " ")
 
 
 def _with_older(opened: Any, result: dict[str, Any]) -> dict[str, Any]:

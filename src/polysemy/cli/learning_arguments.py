@@ -9,6 +9,7 @@ from polysemy.cli.flags import (
     columns_flag,
     command,
     corpus_flags,
+    dtype_flag,
     json_flag,
     machine_flags,
     output_flag,
@@ -162,6 +163,7 @@ def evaluate(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--items", metavar="FILE", help="cloze items of a ladder (jsonl) instead of making new ones")
     parser.add_argument("--quick", action="store_true", help="fewer questions")
+    dtype_flag(parser, "float32")
     machine_flags(parser)
     json_flag(parser)
 

@@ -32,7 +32,7 @@ def predict(args: argparse.Namespace) -> None:
     from polysemy.runtime import set_threads
 
     set_threads(args.threads)
-    model = polysemy.load(args.model).to(args.device)
+    model = polysemy.load(args.model).to(args.device, args.dtype)
     found = model.predict(texts, pairs) if examples is None else model.predict_examples(examples)
     shown = _inputs(texts, pairs, examples)
     results = [{**source, **as_plain(one)} for source, one in zip(shown, found, strict=True)]

@@ -74,7 +74,7 @@ def load(args: argparse.Namespace) -> tuple[Any, Any]:
     model = polysemy.load(args.model)
     if hasattr(model, "to"):
         set_threads(args.threads)
-        model = model.to(args.device)
+        model = model.to(args.device, args.dtype)
     return model, words.with_vectors(model)
 
 

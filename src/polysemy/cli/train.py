@@ -23,7 +23,7 @@ def train(args: argparse.Namespace) -> None:
     if args.replay and not args.start:
         raise InputError("--replay must come with --from, which names the model whose old text is replayed")
     folder = Path(args.output)
-    if args.resume and not (folder / "checkpoints").is_dir():
+    if args.resume and not (folder / "checkpoints" / "run.json").is_file():
         raise InputError(f"--resume must find a run, got {folder}, which holds none; leave it out to start one")
     config = started_config(args)
     budget = budget_of(args)
@@ -33,12 +33,12 @@ def train(args: argparse.Namespace) -> None:
     from polysemy.models import resolve
     from polysemy.runtime import set_threads
     from polysemy.text.tokenizer import Tokenizer
+    from polysemy.training.replacing import replacing
 
     set_threads(args.threads)
-    if args.overwrite and not args.resume:
-        clear_run(folder)
     tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else None
-    with TrainingProgress(f"{config.recipe} {config.size}") as progress:
+    with (replacing(folder, args.overwrite and not args.resume),
+          TrainingProgress(f"{config.recipe} {config.size}") as progress):
         resolve(find_recipe(args.recipe).train)(
             config,
             corpus,
@@ -74,11 +74,10 @@ def _train_words(args: argparse.Namespace) -> None:
     corpus = labels_of(args) if getattr(config, "reads", "text") == "labels" else corpus_of(args)
 
     from polysemy.cli.progress import TrainingProgress
+    from polysemy.training.replacing import replacing
     from polysemy.training.words import train_words
 
-    if args.overwrite:
-        clear_run(folder)
-    with TrainingProgress(args.recipe, "words") as progress:
+    with replacing(folder, args.overwrite), TrainingProgress(args.recipe, "words") as progress:
         train_words(config, corpus, folder, budget=budget, seed=args.seed, threads=args.threads, unit=args.unit,
                     progress=progress)
     _tell(args, folder)
@@ -224,16 +223,6 @@ def started_config(args: argparse.Namespace) -> Any:
     if opened.recipe != args.recipe:
         raise InputError(f"RECIPE must be that of the model to go on from, got {args.recipe} and a {opened.recipe}")
     return with_settings(PretrainingConfig.from_dict(opened.config["config"]), parsed_settings(args.settings))
-
-
-def clear_run(folder: Path) -> None:
-    """Remove an older run, and nothing that is not one."""
-    import shutil
-
-    if folder.exists() and any(folder.iterdir()):
-        if not any((folder / name).exists() for name in ("checkpoints", "config.json", "metrics.jsonl")):
-            raise InputError(f"--overwrite must name a run folder, got {folder}, which holds something else")
-        shutil.rmtree(folder)
 
 
 def reading(text: dict[str, Any]) -> str:

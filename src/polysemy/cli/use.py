@@ -82,10 +82,15 @@ def score(args: argparse.Namespace) -> None:
     """Log-probability (natural), perplexity and bits per byte of each text."""
     import math
 
+    from polysemy.decoding.prompts import unknown_words
+
     texts = lines_of("-") if args.text == "-" else [args.text]
     if not texts[0].strip():
         raise InputError("text must hold something to score, got nothing but white space")
     model = load(args, "score")
+    message = unknown_words(model, texts, "text")
+    if message:
+        note(f"note: {message}")
     results = []
     for text in texts:
         found = model.score(text)

@@ -7,6 +7,7 @@ import argparse
 from polysemy.cli.flags import (
     Parser,
     command,
+    dtype_flag,
     json_flag,
     machine_flags,
     output_flag,
@@ -19,6 +20,7 @@ def predict(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("data", metavar="FILE", help="one text a line, text TAB text for pairs, or a table (.tsv .csv "
                         ".jsonl); - for standard input")
     parser.add_argument("--columns", metavar="text=A,pair=B", help="of a table (default: guessed, and told)")
+    dtype_flag(parser)
     machine_flags(parser, seed=False)
     json_flag(parser)
 
@@ -121,9 +123,7 @@ def embed(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--dimensions", type=int, metavar="N",
                         help="only the first N numbers of each vector, at length 1 again")
     parser.add_argument("--pairs", action="store_true", help="each line is text TAB text")
-    parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "int16", "int8"),
-                        help="how numbers are multiplied: auto is the fastest that moves cosines by some 1e-6 at most "
-                        "on a CPU; float32 is exact, int8 the fastest")
+    dtype_flag(parser)
     machine_flags(parser, seed=False)
     json_flag(parser)
 
@@ -181,6 +181,7 @@ def similarity(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--pairs", nargs="+", metavar="FILE", help="files or folders of pairs: word, word, number (tab, comma or space)"
     )
+    dtype_flag(parser)
     machine_flags(parser, seed=False)
     json_flag(parser)
 

@@ -6,16 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from polysemy.decoding.reading import PlainReader, Predicts, Reader, Window, window_of
 from polysemy.decoding.sampling import GenerationConfig, choose, row_keys
+from polysemy.decoding.written import Ended
 from polysemy.errors import InputError
 
-Ended = Literal["tokens", "stop", "limit"]
-"""why a row ended: as many tokens as asked for; a stop token came; the model has no position for more"""
 ROWS = 64
 """rows written at once; more are written in groups"""
 
@@ -99,11 +98,12 @@ def write(model: Predicts, prompts: Sequence[np.ndarray | Sequence[int]], settin
 def _all_groups(model: Predicts, rows: list[_Row], settings: GenerationConfig, stop: frozenset[int],
                 never: np.ndarray, window: Window, reader: Reader | None) -> Iterator[Token]:
     for first in range(0, len(rows), ROWS):
-        group = rows[first:first + ROWS]
-        yield from _group(reader or _reader_for(model, group, settings, window), group, settings, stop, never, window)
+        by = reader or _reader_for(model, rows, settings, window)
+        yield from _group(by, rows[first:first + ROWS], settings, stop, never, window)
 
 
 def _reader_for(model: Predicts, rows: Sequence[_Row], settings: GenerationConfig, window: Window) -> Reader:
+    """The compiled reader for a single text alone: were a last group of one read by it, --weights would show there."""
     if len(rows) == 1:
         from polysemy.decoding.compiled import reader_for
 

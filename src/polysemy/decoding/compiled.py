@@ -39,19 +39,29 @@ BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 def fits(model: Predicts) -> bool:
     """Whether the compiled step computes this model: a causal Encoder with full attention, in float32 on a CPU."""
+    return misfit(model) is None
+
+
+def misfit(model: Predicts) -> str | None:
+    """Why the compiled step cannot compute this model, None where it can."""
     body = model.body
-    if not isinstance(body, Encoder) or not kernels.usable(body.table) or body.table.dtype != torch.float32:
-        return False
+    if not isinstance(body, Encoder):
+        return "the compiled step is a GPT's"
+    if body.table.device.type != "cpu":
+        return f"the compiled step runs on a CPU, and the model is on {body.table.device}"
+    if not kernels.switched_on():
+        return "there is no compiled step without Numba, beside Linux or under POLYSEMY_PLAIN=1"
     c, e = body.config.transformer, body.config.embedding
+    if not isinstance(c.attention, Full):
+        return f"the compiled step has full attention alone, and the model's is {type(c.attention).__name__.lower()}"
     heads = getattr(model, "heads", None)
-    if not isinstance(heads, nn.ModuleDict) or list(heads) != ["next_token"]:
-        return False
-    head = heads["next_token"]
-    return (isinstance(c.attention, Full) and c.causal and not c.cross_attention and not e.factor_size
-            and (e.position is None or isinstance(e.position, Learned)) and isinstance(head, NextTokenHead)
-            and isinstance(head.projection, nn.Identity)
-            and all(kernels.usable(p) and p.is_contiguous() and p.dtype == torch.float32
-                    for module in (body, head) for p in module.parameters()))
+    head = heads["next_token"] if isinstance(heads, nn.ModuleDict) and list(heads) == ["next_token"] else None
+    plain = (c.causal and not c.cross_attention and not e.factor_size
+             and (e.position is None or isinstance(e.position, Learned)) and isinstance(head, NextTokenHead)
+             and isinstance(head.projection, nn.Identity)
+             and all(kernels.usable(p) and p.is_contiguous() and p.dtype == torch.float32
+                     for module in (body, head) for p in module.parameters()))
+    return None if plain else "the compiled step does not compute this layout"
 
 
 def reader_for(model: Predicts, size: int, window: Window, weights: str = "float32") -> CompiledReader | None:

@@ -111,11 +111,15 @@ def _cut(mass: np.ndarray, top_p: float) -> np.ndarray:
 
 def choose(logits: np.ndarray, settings: GenerationConfig, seen: Sequence[int] | np.ndarray, *key: int | str) -> int:
     """The next token after `seen`: the likeliest (the first of equal ones), or one that `key` and the seed fix."""
+    return pick(logits, settings, seen, (seed_for(settings.seed, "generate", *key) >> 11) * 2.0**-53)
+
+
+def pick(logits: np.ndarray, settings: GenerationConfig, seen: Sequence[int] | np.ndarray, share: float) -> int:
+    """`choose` with the draw given: the first token at which the probabilities sum up to more than `share`, 0..1."""
     scores = penalized(logits, seen, settings.repetition_penalty)
     if settings.greedy:
         return int(scores.argmax())
     ids, mass = distribution(scores, settings)
-    share = (seed_for(settings.seed, "generate", *key) >> 11) * 2.0**-53
     sums = np.cumsum(mass)
     return int(ids[min(int(np.searchsorted(sums, share * sums[-1], side="right")), len(ids) - 1)])
 

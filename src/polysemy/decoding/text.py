@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from polysemy.decoding.autoregressive import Ended, write
+from polysemy.decoding.autoregressive import Token, write
 from polysemy.decoding.reading import Predicts
 from polysemy.decoding.sampling import GenerationConfig
+from polysemy.decoding.written import Ended, Text
 from polysemy.text.tokenizer import Tokenizer
 
 BROKEN = "\N{REPLACEMENT CHARACTER}"
@@ -53,34 +54,52 @@ def unwanted(tokenizer: Tokenizer) -> frozenset[int]:
     return tokenizer.special_ids - {tokenizer.sep_id}
 
 
-class Stream(Iterator[str]):
-    """Pieces of the text that a model writes after `prompt`, as they come; `ended` says why there are no more.
+def write_texts(model: Predicts, tokenizer: Tokenizer, texts: Sequence[Text], settings: GenerationConfig,
+                length: int | None = None) -> Iterator[tuple[int, str]]:
+    """What `model` writes after each prompt, all at once: (row, piece) as pieces come; `texts` hold what there is.
 
-    It ends at the mark of the next document, which is not part of the text.  Bad settings and a prompt that the model
-    cannot read are errors at once, before the first piece.
+    A text ends at the mark of the next document, which is not part of it.  A prompt that the model cannot read is an
+    error at once, before the first piece.
     """
+    prompts = [prompt_ids(tokenizer, text.prompt) for text in texts]
+    events = write(model, prompts, settings, stop=(tokenizer.sep_id,), banned=unwanted(tokenizer), length=length)
+    return _pieces(events, texts, [Unfolding(tokenizer, ids.tolist()) for ids in prompts])
+
+
+def _pieces(events: Iterator[Token], texts: Sequence[Text], unfolding: Sequence[Unfolding]
+            ) -> Iterator[tuple[int, str]]:
+    for event in events:
+        text = texts[event.row]
+        if event.id is None:
+            text.ended = event.ended
+            piece = unfolding[event.row].finish()
+        else:
+            text.ids.append(event.id)
+            piece = unfolding[event.row].add(event.id)
+        if piece:
+            text.pieces.append(piece)
+            yield event.row, piece
+
+
+class Stream(Iterator[str]):
+    """`write_texts` for one prompt: the pieces, as they come; `ended` says why there are no more."""
 
     def __init__(self, model: Predicts, tokenizer: Tokenizer, prompt: str, settings: GenerationConfig,
                  length: int | None = None) -> None:
-        ids = prompt_ids(tokenizer, prompt)
-        self.ended: Ended | None = None
-        self.ids: list[int] = []
-        """tokens written so far"""
-        self._text = Unfolding(tokenizer, ids.tolist())
-        self._events = write(model, [ids], settings, stop=(tokenizer.sep_id,), banned=unwanted(tokenizer),
-                             length=length)
+        self.text = Text(prompt)
+        self._pieces = write_texts(model, tokenizer, [self.text], settings, length)
+
+    @property
+    def ids(self) -> list[int]:
+        """Tokens written so far."""
+        return self.text.ids
+
+    @property
+    def ended(self) -> Ended | None:
+        return self.text.ended
 
     def __next__(self) -> str:
-        for event in self._events:
-            if event.id is None:
-                self.ended = event.ended
-                rest = self._text.finish()
-            else:
-                self.ids.append(event.id)
-                rest = self._text.add(event.id)
-            if rest:
-                return rest
-        raise StopIteration
+        return next(self._pieces)[1]
 
 
 def stream(model: Predicts, tokenizer: Tokenizer, prompt: str, settings: GenerationConfig,

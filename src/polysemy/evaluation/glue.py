@@ -20,8 +20,8 @@ from typing import Any
 from polysemy.artifact import read_folder, read_json, sha256, write_json
 from polysemy.config import Config
 from polysemy.errors import InputError
-from polysemy.evaluation.glue_sets import LEFT_OUT, GlueSet, OpenSet, find_sets, read_set
-from polysemy.evaluation.task_metrics import majority_metrics
+from polysemy.evaluation.glue_sets import LEFT_OUT, MISMATCHED, GlueSet, OpenSet, find_sets, read_set
+from polysemy.evaluation.task_metrics import majority_metrics, task_metrics
 from polysemy.runtime import environment
 from polysemy.training.outcome import InterruptError
 
@@ -94,7 +94,7 @@ class _Battery:
     def begin(self, opened: Sequence[OpenSet], missing: Sequence[str], data: Path) -> None:
         old = _old(self.out)
         sets = {one.name: {"kind": one.kind, "metrics": list(one.metrics), "train": len(one.train),
-                           "dev": len(one.dev), "majority": majority_metrics(one.task, one.train, one.dev)}
+                           "dev": len(one.dev), "majority": _majority(one)}
                 for one in opened}
         self.found = {"format": FORMAT, "kind": "glue", "data": str(data), "config": self.config.to_dict(),
                       "sets": sets, "missing": list(missing), "environment": environment(),
@@ -152,7 +152,8 @@ def summary_of(runs: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dic
     """{score, low, high, metrics {name: median}, spread {name: [lowest, highest]}, deviation {name}, seconds, seeds}.
 
     The score of a seed is the mean of the set's metrics, that of the set the median over seeds; `low` and `high` are
-    the worst and best seed. Seconds are the median of one fine-tuning. With an error and no result: {error}.
+    the worst and best seed; a deviation is that of a sample (n - 1), None of one seed. Seconds are the median of one
+    fine-tuning. With an error and no result: {error}.
     """
     good = [run for run in runs if "error" not in run]
     if not good:
@@ -162,7 +163,7 @@ def summary_of(runs: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dic
     return {"score": statistics.median(each), "low": min(each), "high": max(each), "seeds": len(good),
             "metrics": {name: statistics.median(found) for name, found in values.items()},
             "spread": {name: [min(found), max(found)] for name, found in values.items()},
-            "deviation": {name: statistics.pstdev(found) for name, found in values.items()},
+            "deviation": {name: statistics.stdev(found) if len(found) > 1 else None for name, found in values.items()},
             "seconds": statistics.median(run["seconds"] for run in good)}
 
 
@@ -196,7 +197,7 @@ def table_of(found: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str,
 
 
 SHORT = {"matthews": "Matthews", "accuracy": "accuracy", "f1": "F1", "macro_f1": "macro F1", "pearson": "Pearson",
-         "spearman": "Spearman"}
+         "spearman": "Spearman", MISMATCHED: "mismatched"}
 
 
 def _cell(scores: Mapping[str, Any], metrics: Sequence[str]) -> str:
@@ -247,11 +248,19 @@ def _fingerprint(folder: Path) -> str:
 
 
 def _data_key(one: GlueSet) -> str:
-    return f"{sha256(one.train)[:8]}{sha256(one.dev)[:8]}"
+    return "".join(sha256(path)[:8] for path in (one.train, one.dev, one.mismatched) if path is not None)
+
+
+def _majority(one: OpenSet) -> dict[str, Any]:
+    found = majority_metrics(one.task, one.train, one.dev)
+    if one.mismatched is not None:
+        found[MISMATCHED] = majority_metrics(one.task, one.train, one.mismatched)["accuracy"]
+    return found
 
 
 def _fine_tune(folder: Path, one: OpenSet, out: Path, seed: int, config: GlueConfig, *, device: str) -> dict[str, Any]:
     """The library's own fine-tuning, one seed."""
+    import polysemy
     from polysemy.evaluation.judged_tuning import judged_tuning
     from polysemy.training.fine_tuning_config import FineTuningConfig
 
@@ -260,6 +269,10 @@ def _fine_tune(folder: Path, one: OpenSet, out: Path, seed: int, config: GlueCon
     clock = time.process_time()
     found = judged_tuning(folder, one.task, (one.train, one.dev), out, given, metric=one.metrics[0],
                           minutes=config.minutes, seed=seed, device=device)
-    return {"metrics": {name: value for name, value in found["metrics"].items() if isinstance(value, int | float)},
-            "seconds": found["seconds"], "cpu_seconds": time.process_time() - clock, "epoch": found["epoch"],
-            "steps": found["step"]}
+    metrics = {name: value for name, value in found["metrics"].items() if isinstance(value, int | float)}
+    if one.mismatched is not None:
+        model = polysemy.load(out).to(device)
+        scores = task_metrics(model.task, model.predict_examples(one.mismatched), one.mismatched)
+        metrics[MISMATCHED] = scores["accuracy"]
+    return {"metrics": metrics, "seconds": found["seconds"], "cpu_seconds": time.process_time() - clock,
+            "epoch": found["epoch"], "steps": found["step"]}

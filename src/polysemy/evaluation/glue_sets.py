@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 KINDS = (".tsv", ".csv", ".jsonl")
 PACKED = ("", ".gz", ".xz", ".zst")
-DEV_NAMES = ("dev", "dev_matched", "validation", "valid")
+DEV_NAMES = ("dev", "dev_matched", "validation", "validation_matched", "valid")
+MISMATCHED_NAMES = ("dev_mismatched", "validation_mismatched")
+MISMATCHED = "mismatched_accuracy"
+"""of MNLI's second dev set, whose kinds of text training lacks; the epoch is chosen without it"""
 LEFT_OUT = "WNLI"
 """its dev set contradicts its training set on purpose, so that learning does harm; almost all reports leave it out"""
 
@@ -60,6 +63,8 @@ class GlueSet:
     dev: Path
     known: Known | None
     """None of a folder that is not GLUE's"""
+    mismatched: Path | None = None
+    """MNLI's second dev set, where it is there"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +78,8 @@ class OpenSet:
     """Examples"""
     dev: Any
     metrics: tuple[str, ...]
+    mismatched: Any = None
+    """Examples of MNLI's second dev set, or None"""
 
 
 def find_sets(data: str | Path, names: Sequence[str] = ()) -> tuple[list[GlueSet], list[str]]:
@@ -103,13 +110,18 @@ def find_sets(data: str | Path, names: Sequence[str] = ()) -> tuple[list[GlueSet
 
 def read_set(one: GlueSet) -> OpenSet:
     """Examples and task of a set; labels are those of its training file. InputError as `read_examples`."""
-    from polysemy.text.labeled import read_examples
+    from polysemy.text.labeled import check_labels, read_examples
     from polysemy.training.fine_tuning_start import task_for
 
     kind = one.known.kind if one.known else kind_of_file(one.train)
     train, dev = read_examples(one.train, kind), read_examples(one.dev, kind)
-    return OpenSet(name=one.name, kind=kind, task=task_for(kind, train, dev), train=train, dev=dev,
-                   metrics=one.known.metrics if one.known else _own_metrics(kind, len(train.labels)))
+    metrics, mismatched = one.known.metrics if one.known else _own_metrics(kind, len(train.labels)), None
+    if one.mismatched is not None:
+        mismatched = read_examples(one.mismatched, kind)
+        check_labels(train, mismatched)
+        metrics = (*metrics, MISMATCHED)
+    return OpenSet(name=one.name, kind=kind, task=task_for(kind, train, dev), train=train, dev=dev, metrics=metrics,
+                   mismatched=mismatched)
 
 
 def _own_metrics(kind: str, labels: int) -> tuple[str, ...]:
@@ -147,7 +159,8 @@ def _set_at(folder: Path) -> GlueSet | None:
     if train is None or dev is None:
         return None
     name = next((name for name in GLUE if _plain(name) == _plain(folder.name)), folder.name)
-    return GlueSet(name=name, train=train, dev=dev, known=GLUE.get(name))
+    return GlueSet(name=name, train=train, dev=dev, known=GLUE.get(name),
+                   mismatched=_file(folder, MISMATCHED_NAMES) if name == "MNLI" else None)
 
 
 def _file(folder: Path, stems: Sequence[str]) -> Path | None:

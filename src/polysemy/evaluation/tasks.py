@@ -10,7 +10,9 @@ from polysemy.config import nearest
 from polysemy.errors import InputError
 from polysemy.evaluation.cloze import judge
 from polysemy.evaluation.cloze_items import ClozeSet
+from polysemy.evaluation.fingerprints import read_blocks
 from polysemy.evaluation.masked_lm import masked_lm_loss
+from polysemy.evaluation.order import judge_order
 from polysemy.evaluation.passages import passages_of, passages_of_items, sentences_of
 from polysemy.evaluation.perplexity import perplexity
 from polysemy.evaluation.speed import answer_of, measure, measure_folder
@@ -28,7 +30,7 @@ def evaluate(model: Any, tasks: Sequence[str], source: Split | ClozeSet, *, item
              progress: Progress | None = None) -> dict[str, dict[str, Any]]:
     """Results by task, as plain values.
 
-    tasks: cloze, perplexity, loss, speed. source: where the text comes from, a split or the questions themselves;
+    tasks: names of TASKS. source: where the text comes from, a split or the questions themselves;
     items: the questions, needed for cloze when the source is a split; folder: the model's, for speed in a process of
     its own; details: keep every answer (`ClozeResult.to_dict`) under "answers". Raises InputError for a task that is
     unknown or that the model cannot do.
@@ -80,6 +82,17 @@ def _loss(model: Any, material: _Material) -> dict[str, Any]:
     return masked_lm_loss(model, material.passages(LOSS_WORDS))
 
 
+def _order(model: Any, material: _Material) -> dict[str, Any]:
+    if not callable(getattr(model, "order", None)):  # an n-gram model's is a number
+        raise InputError(f"model must have a sentence-order head for this task, got {type(model).__name__}; train "
+                         "albert, or any encoder with segments=sentenceorder")
+    if not isinstance(material.source, Split):
+        raise InputError("text must be whole paragraphs for the order task, got cloze questions; name text by --data, "
+                         "or leave --items out")
+    documents = (block for blocks in read_blocks(material.source.test) for block in blocks)
+    return judge_order(model, documents, progress=material.progress)
+
+
 def _speed(model: Any, material: _Material) -> dict[str, Any]:
     sentences = sentences_of(material.passages(SCORED_WORDS))
     if material.folder is not None:
@@ -89,4 +102,4 @@ def _speed(model: Any, material: _Material) -> dict[str, Any]:
 
 
 TASKS: dict[str, Callable[[Any, _Material], dict[str, Any]]] = {
-    "cloze": _cloze, "perplexity": _perplexity, "loss": _loss, "speed": _speed}
+    "cloze": _cloze, "perplexity": _perplexity, "loss": _loss, "order": _order, "speed": _speed}

@@ -1,6 +1,7 @@
 """Shuffled sentences into their likeliest order, by what the sentence-order head says of every pair."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import permutations
 from typing import TYPE_CHECKING
@@ -60,13 +61,18 @@ def best_order(before: np.ndarray) -> list[int]:
     """
     n = len(before)
     if n <= EXACT:
-        orders = np.array(list(permutations(range(n))))
+        orders = _all_orders(n)
         return orders[int(np.argmax(_values(before, orders)))].tolist()
     found: list[int] = []
     for new in np.argsort(-before.sum(1), kind="stable").tolist():  # those that come before most others first
         tries = np.array([[*found[:i], new, *found[i:]] for i in range(len(found) + 1)])
         found = tries[int(np.argmax(_values(before, tries)))].tolist()
     return _improved(before, found)
+
+
+@functools.cache
+def _all_orders(n: int) -> np.ndarray:
+    return np.array(list(permutations(range(n))))
 
 
 def _improved(before: np.ndarray, order: list[int], rounds: int = 10) -> list[int]:

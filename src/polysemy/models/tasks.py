@@ -16,6 +16,8 @@ from polysemy.errors import InputError
 
 KINDS = ("classify", "pair", "regress", "tag", "span", "embed")
 """what the command line calls them; `pair` classifies pairs of texts"""
+SPAN_SETTINGS = ("longest", "stride", "best", "question")
+"""numbers of a Span that a user may choose"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +71,14 @@ class Span(Config):
     longest: int = 30
     """most pieces of an answer"""
     stride: int = 128
-    """pieces from the start of one window over a long text to the next one's"""
+    """pieces from the start of one window over a long text to that of the next; half a window at most"""
     best: int = 20
     """starts and ends that are paired in each window"""
+    question: int = 64
+    """most pieces of a question that are shown"""
 
     def check(self) -> None:
-        for name in ("longest", "stride", "best"):
+        for name in SPAN_SETTINGS:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
 

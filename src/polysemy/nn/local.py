@@ -11,7 +11,7 @@ import importlib.util
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +23,13 @@ from polysemy.nn.dropout import BITS, Drop, drop, mix
 from polysemy.nn.limits import check_size
 from polysemy.nn.softmax import masked_softmax
 
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
+
 SMALLEST_BLOCK = 64
 """queries of a block at least: smaller products would not keep a core busy"""
+FLEX_BLOCK = 128
+"""queries and keys of a block of FlexAttention, its own default"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,16 +92,26 @@ class Window:
 
     def attend_flexibly(self, q: Tensor, k: Tensor, v: Tensor, factor: float, flex: Callable[..., Any]) -> Tensor:
         """The same by FlexAttention."""
-        from torch.nn.attention.flex_attention import create_block_mask
+        t = q.shape[2]
+        made = self._once(("flex", t, q.device), lambda: self.flex_mask(t, q.device))
+        return flex(q, k, v, block_mask=made, scale=factor)
 
-        documents, ahead = self.documents, 0 if self.causal else self.reach
-        near = lambda row, head, i, j: (i - j <= self.reach) & (j - i <= ahead)  # noqa: E731  no type checks inside
+    def flex_mask(self, t: int, device: torch.device) -> BlockMask:
+        """The blocks that the band touches, by number; what a query sees inside them the rule says.
+
+        `create_block_mask` would find them by the mask over all pairs, and `from_kv_blocks` turns the keys of queries
+        into the queries of keys by a table of all blocks; a band needs neither.
+        """
+        from torch.nn.attention.flex_attention import BlockMask
+
+        reach, ahead, documents = self.reach, 0 if self.causal else self.reach, self.documents
+        near = lambda row, head, i, j: (i - j <= reach) & (j - i <= ahead)  # noqa: E731  no type checks inside
         seen = near if documents is None else lambda row, head, i, j: (
             near(row, head, i, j) & (documents[row, j] >= 0) & (documents[row, i] == documents[row, j]))
-        t, rows = q.shape[2], None if self.documents is None else q.shape[0]
-        made = self._once(("flex", t, rows, q.device),
-                          lambda: create_block_mask(seen, rows, None, t, t, device=str(q.device)))
-        return flex(q, k, v, block_mask=made, scale=factor)
+        n, before, after = (-(-tokens // FLEX_BLOCK) for tokens in (t, reach, ahead))
+        keys, queries = _band(n, before, after, device), _band(n, after, before, device)
+        return BlockMask((t, t), *keys, None, None, *queries, None, None, BLOCK_SIZE=(FLEX_BLOCK, FLEX_BLOCK),
+                         mask_mod=seen)
 
     def _once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         if key not in self._made:
@@ -150,6 +165,17 @@ class Window:
         columns = self._columns(t, keys.device).repeat(len(keys) * self.block // (t + -t % self.block), 1)
         bits = mix(keys ^ columns[:, None, None, :]) >> (32 - BITS) & ((1 << BITS) - 1)
         return bits >= dropped.threshold
+
+
+def _band(n: int, before: int, after: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """For each of n blocks, how many (1, 1, n) and which (1, 1, n, at most before + 1 + after) stand near it, int32.
+
+    Near are those from `before` blocks before it to `after` blocks after it; beyond its number a row repeats the last.
+    """
+    block = torch.arange(n, dtype=torch.int32, device=device)
+    first, last = (block - before).clamp(min=0), (block + after).clamp(max=n - 1)
+    which = first[:, None] + torch.arange(min(n, before + 1 + after), dtype=torch.int32, device=device)
+    return (last - first + 1)[None, None], which.clamp(max=n - 1)[None, None]
 
 
 def flexible(q: Tensor) -> bool:

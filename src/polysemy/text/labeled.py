@@ -5,6 +5,7 @@ is one line that names the file and its line.
 """
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -161,6 +162,10 @@ def _from_prefixed(file: LabelFile) -> Iterator[tuple[int, list[str]]]:
         yield line, [text, label]
 
 
+class _NoText(str):
+    """A value of a JSON object that is no string, as text: a label or a score, but no text."""
+
+
 def _from_records(file: LabelFile) -> Iterator[tuple[int, list[str]]]:
     """The fields of the first object as a heading, then the values of each."""
     names: list[str] = []
@@ -184,12 +189,15 @@ def _cell(file: LabelFile, line: int, name: str, value: Any) -> str:
         if len(value) > 1 and name.casefold() in KNOWN["label"]:
             raise file.error(line, f"must have one label, got {str(value)[:SHOWN]}; {MANY_LABELS}")
         return " ".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return _NoText(json.dumps(value, ensure_ascii=False))
 
 
 def _example(file: LabelFile, line: int, cells: Mapping[str, str], kind: str, labels: bool) -> Example:
     texts = {}
     for role in ("text", "pair", "negative"):
+        if isinstance(cells.get(role), _NoText):
+            raise file.error(line, f"must have a string as its {role}, got {cells[role][:SHOWN]}; write it in quotes, "
+                             "or name the right field in --columns")
         texts[role] = cells[role].strip() if role in cells else None
         if texts[role] == "":
             raise file.error(line, f"must have a text, got an empty one ({role})")

@@ -162,7 +162,7 @@ def _span_rows(examples: Examples, reader: Any, task: Any, length: int) -> TaskR
     questions = Encoded(reader, [example.question for example in examples], blank_id(reader, form))
     contexts = Encoded(reader, [example.context for example in examples], unknown_id(reader))
     found = span_windows(examples, questions.lengths, [contexts.encodings[i] for i in contexts.numbers], room,
-                         task.stride)
+                         task.stride, task.question)
     own = found.examples
     parts = [Parts(questions.flat, questions.starts[own], found.queries[own]),
              Parts(contexts.flat, contexts.starts[own] + found.first_tokens, found.counts)]

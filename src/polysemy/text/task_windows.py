@@ -2,7 +2,8 @@
 
 Span windows are those of BERT's run_squad.py (Devlin et al. 2019): they begin every `stride` tokens, and a token counts
 in the one window where the smaller of its left and right context is largest (max context).  `stride` is the step
-between windows, not their overlap as in Hugging Face's tokenizers.
+between windows, not their overlap as in Hugging Face's tokenizers.  Where we differ: the step is half a window at most,
+so that windows of a body that reads 128 tokens overlap too.  At run_squad's 384 tokens and step of 128 nothing changes.
 """
 from __future__ import annotations
 
@@ -18,8 +19,6 @@ from polysemy.text.encoding import Encoding
 if TYPE_CHECKING:
     from polysemy.text.examples import Examples
 
-LONGEST_QUERY = 64
-"""tokens of a question that are shown, as in run_squad"""
 LEFT_FOR_CONTEXT = 16
 """tokens that a question leaves to its context, or half of the room where there is less"""
 
@@ -71,8 +70,11 @@ class TagWindows:
 
 
 def window_starts(tokens: int, room: int, stride: int) -> np.ndarray:
-    """Where windows of `room` tokens begin: every `stride` tokens (at most `room`) until the end is covered."""
-    step = min(stride, room)
+    """Where windows of `room` tokens begin: every `stride` tokens, half of `room` at most, until the end is covered.
+
+    So whatever is no longer than half of `room` lies whole in one of them.
+    """
+    step = min(stride, max(1, room // 2))
     return np.arange(0, max(1, tokens - room + step), step)
 
 
@@ -94,15 +96,15 @@ def max_context(starts: np.ndarray, counts: np.ndarray, tokens: int) -> np.ndarr
     return owner
 
 
-def span_windows(examples: Examples, queries: np.ndarray, encodings: Sequence[Encoding], room: int, stride: int
-                 ) -> SpanWindows:
-    """Windows over the contexts of questions; `queries` are lengths in tokens, of which LONGEST_QUERY are shown.
+def span_windows(examples: Examples, queries: np.ndarray, encodings: Sequence[Encoding], room: int, stride: int,
+                 longest_query: int) -> SpanWindows:
+    """Windows over the contexts of questions; `queries` are lengths in tokens, of which `longest_query` are shown.
 
     `room` columns are left for question and context.  `columns` is filled in by the caller.
     """
     if stride < 1:
         raise InputError(f"stride must be at least 1 token, got {stride}")
-    shown = np.minimum(queries, min(LONGEST_QUERY, max(room - LEFT_FOR_CONTEXT, room // 2, 1)))
+    shown = np.minimum(queries, min(longest_query, max(room - LEFT_FOR_CONTEXT, room // 2, 1)))
     owners, firsts, counts, bests, inside, answers = [], [], [], [], [], []
     for number, (example, encoding) in enumerate(zip(examples, encodings, strict=True)):
         tokens, space = max(len(encoding.ids), 1), room - int(shown[number])

@@ -83,9 +83,10 @@ def finetune(start: str | Path, task: Task, train: Examples, dev: Examples | Non
     tell     is given a line for everything that was chosen;  progress: every step
 
     After every epoch dev is judged; the best epoch of the best seed is kept.  Results: metrics, score, epoch, seconds,
-    steps, tokens, seeds with median and spread.  Stopped by a signal (InterruptError) and called again it goes on, with
-    the weights of an uninterrupted run bit for bit on a CPU (not with a budget in minutes).  A finished run is not run
-    again.  Raises InputError for bad input before anything is written.
+    steps, tokens, seeds with median and spread (the deviation of a sample, n - 1; None of one).  Stopped by a signal
+    (InterruptError) and called again it goes on, with the weights of an uninterrupted run bit for bit on a CPU (not
+    with a budget in minutes).  A finished run is not run again.  Raises InputError for bad input before anything is
+    written.
     """
     start, out, tell = Path(start), Path(out), tell or (lambda line: None)
     if isinstance(task, Embed):
@@ -93,6 +94,7 @@ def finetune(start: str | Path, task: Task, train: Examples, dev: Examples | Non
     check_run_folder(out, model=True)
     given = config or FineTuningConfig()
     record = {"start": str(start), "start_hash": hash_of_folder(start), "given": given.to_dict(), "seed": seed,
+              "task": task.to_dict(),
               "text_hash": fingerprint(train, dev), "threads": torch.get_num_threads(), "environment": environment()}
     if (old := done_before(out, "fine_tuning")) is not None:
         _compare(out, old, record)
@@ -211,5 +213,7 @@ def _final(work: Work, user: TaskUser) -> dict[str, Any]:
 def _compare(out: Path, old: Mapping[str, Any], record: Mapping[str, Any]) -> None:
     """InputError when a run that was begun is called with another model, other data or settings."""
     refuse_another(out, old, record, {"start_hash": "model", "text_hash": "examples", "seed": "seed"}, "given")
+    if "task" in old:  # folders of earlier versions do not say
+        refuse_another(out, old, record, {}, "task")
     if old.get("threads") != record["threads"]:
         log.warning("another number of threads than before: the last bits will differ")

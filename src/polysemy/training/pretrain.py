@@ -11,6 +11,7 @@ import functools
 import logging
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from polysemy.training.loop import Step
 from polysemy.training.metrics import Metrics
 from polysemy.training.outcome import NotFiniteError, RunError
 from polysemy.training.prepared import PreparedText, open_text, prepare_text
+from polysemy.training.record import NAME as RECORD
 from polysemy.training.record import changes_of, check_run_folder, refuse_when_done, write_record
 from polysemy.training.run import Run, Scores, evaluation
 from polysemy.training.signals import Signals
@@ -115,7 +117,11 @@ def fitted(config: PretrainingConfig, tokenizer: Tokenizer) -> PretrainingConfig
 
 @contextlib.contextmanager
 def _claimed(folder: Path, world: World, resume: bool) -> Iterator[None]:
-    """The folder, made and locked by the first process; the others wait until it has it."""
+    """The folder, made and locked by the first process; the others wait until it has it.
+
+    Bad input leaves nothing in a folder that was new.
+    """
+    fresh = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     with contextlib.ExitStack() as stack:
         with world.together("taking the output folder"):
             if world.first:
@@ -129,7 +135,12 @@ def _claimed(folder: Path, world: World, resume: bool) -> Iterator[None]:
                     raise RunError(f"output folder must be writable, got {folder} ({error.strerror})") from error
                 for path in folder.glob(".*.tmp"):
                     path.unlink(missing_ok=True)
-        yield
+        try:
+            yield
+        except InputError:
+            if world.first and fresh and not (folder / "checkpoints" / RECORD).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def _shared(prepare: Callable[[], PreparedText], world: World) -> PreparedText:

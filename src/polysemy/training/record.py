@@ -31,11 +31,20 @@ def check_run_folder(folder: Path, *, model: bool = False) -> bool:
     if not folder.is_dir():
         raise InputError(f"output folder must be a folder, got the file {folder}")
     begun = (folder / CHECKPOINTS / NAME).is_file() or (model and (folder / "config.json").is_file())
-    others = {path.name for path in folder.iterdir()} - {LOCK, "text", CHECKPOINTS}
-    if others and not begun:
+    if not begun and (others := _others(folder)):
         raise InputError(f"output folder must be new, empty or hold a run to go on with, got {folder} with "
                          f"{min(others)}; choose another name")
     return begun
+
+
+def empty_of_runs(folder: Path) -> bool:
+    """Whether a folder is empty, or holds no more than what a run makes before it begins."""
+    names = {path.name for path in folder.iterdir()}
+    return not names or (CHECKPOINTS in names and not _others(folder) and not (folder / CHECKPOINTS / NAME).is_file())
+
+
+def _others(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {LOCK, "text", CHECKPOINTS}
 
 
 def done_before(folder: Path, part: str) -> Mapping[str, Any] | None:
