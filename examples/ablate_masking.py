@@ -85,6 +85,7 @@ def judge(model: PretrainingModel, text: PreparedText) -> list[float]:
     return [masked, itself, 100 * named, 100 * right]
 
 
+@torch.no_grad()
 def asked(model: PretrainingModel, text: PreparedText, corruption: Tokens) -> tuple[float, float]:
     """(mean loss, share right) of the model's own head at 15 % of the held-out tokens, shown as `corruption` says."""
     loss, right, count = 0.0, 0, 0

@@ -109,7 +109,7 @@ def test_show_follows_preset_length_and_recipe(files: Path, capsys: pytest.Captu
 
 def test_a_run_is_what_its_flags_ask_for(files: Path) -> None:
     bert, albert, paper = (read_json(files / name / "config.json") for name in ("bert", "albert", "paper"))
-    assert (bert["recipe"], bert["seed"], bert["budget"]["steps"], bert["threads"]) == ("bert", 3, 6, 1)
+    assert (bert["recipe"], bert["seed"], bert["budget"]["steps"]) == ("bert", 3, 6)
     assert (bert["config"]["size"], bert["config"]["preset"], bert["dtype"]) == ("tiny", "ladder", "float32")
     assert bert["config"]["training"]["length"] == 32
     assert [row["step"] for row in metrics(files / "bert")] == [1, 2, 3, 4, 5, 6]
